@@ -1,0 +1,56 @@
+"""Any potential as an ASE calculator."""
+
+from typing import Any, ClassVar
+
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from nanoos.potentials.base import Potential, check_coverage
+from nanoos.structures import Structure
+
+
+class PotentialCalculator(Calculator):  # type: ignore[misc]  # ase is untyped
+    """Asks a :class:`Potential` whenever the atoms have changed.
+
+    Energies in eV, forces in eV/Å, stress in eV/Å^3 (tension positive, ASE's Voigt order).
+    Atoms are taken as periodic in all directions.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "magmoms",
+    ]
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__()
+        self.potential = potential
+        self.n_calls = 0
+
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Any = None,
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Fill ``results`` for ``atoms``; ASE calls this."""
+        super().calculate(atoms, properties, system_changes)
+        structure = Structure(
+            lattice=self.atoms.cell.array,
+            species=tuple(self.atoms.get_chemical_symbols()),
+            frac_coords=self.atoms.get_scaled_positions(wrap=False),
+        )
+        check_coverage(self.potential, [structure])
+        (result,) = self.potential.compute([structure])
+        self.n_calls += 1
+        self.results = {
+            "energy": result.energy_ev,
+            "free_energy": result.energy_ev,
+            "forces": result.forces,
+        }
+        if result.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(result.stress)
+        if result.magmoms is not None:
+            self.results["magmoms"] = result.magmoms

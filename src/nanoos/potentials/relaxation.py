@@ -1,0 +1,230 @@
+"""Relaxation of positions and cell to the nearest minimum, with the symmetry kept."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.potentials.base import FloatArray, Potential, PotentialResult, check_coverage
+from nanoos.structures import Structure
+
+SYMMETRY_TOLERANCE_A: Final = 0.01
+_MIN_VOLUME_RATIO: Final = 0.2
+_MAX_VOLUME_RATIO: Final = 4.0
+_MAX_FORCE_EV_A: Final = 1e4
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RelaxationStep:
+    """One accepted geometry on the way.
+
+    Attributes:
+        energy_ev: Total energy of the cell, eV.
+        max_force_ev_a: Largest component norm that is being driven to zero, eV/Å: atoms, and
+            the virial divided by the number of atoms where the cell moves.
+        structure: The geometry.
+    """
+
+    energy_ev: float
+    max_force_ev_a: float
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Relaxation:
+    """A converged relaxation.
+
+    Attributes:
+        structure: The minimum.
+        result: The potential's answer there.
+        steps: Every geometry, the first being the one given (symmetrised).
+        space_group_before: International symbol and number, at 0.01 Å.
+        space_group_after: The same of the minimum.
+        max_displacement_a: Largest change of a site in the relaxed cell's metric, Å.
+        volume_change: Relative.
+    """
+
+    structure: Structure
+    result: PotentialResult
+    steps: tuple[RelaxationStep, ...]
+    space_group_before: str
+    space_group_after: str
+    max_displacement_a: float
+    volume_change: float
+
+
+def relax(
+    structure: Structure,
+    potential: Potential,
+    *,
+    fmax: float = 0.01,
+    max_steps: int = 300,
+    relax_cell: bool = True,
+    keep_symmetry: bool = True,
+    pressure_gpa: float = 0.0,
+    progress: Progress | None = None,
+) -> Relaxation:
+    """Move atoms, and the cell if asked, until no force is above ``fmax``.
+
+    BFGS on positions and the logarithm of the deformation gradient (Frechet cell filter);
+    with ``keep_symmetry`` forces, stress and steps are projected on the space group found at
+    0.01 Å, so a saddle point protected by symmetry stays one.
+
+    Args:
+        structure: Where to start.
+        potential: What to minimise.
+        fmax: eV/Å, on atoms and on the virial divided by the number of atoms.
+        max_steps: Geometries tried before giving up.
+        relax_cell: Whether the cell moves.
+        keep_symmetry: Whether the space group is imposed.
+        pressure_gpa: External pressure, GPa, positive in compression.
+        progress: Told of (fraction, message) now and then; may raise to stop.
+
+    Raises:
+        InvalidInputError: an element is not covered, or fmax or max_steps is not positive.
+        EngineError: codes ``not_converged``, ``exploded``; never a silent half-result.
+    """
+    if fmax <= 0 or max_steps < 1:
+        raise InvalidInputError(f"fmax {fmax} and max_steps {max_steps} must be positive.")
+    check_coverage(potential, [structure])
+    before = space_group_label(structure)
+    atoms = structure.to_ase()
+    atoms.calc = potential.ase_calculator()
+    steps: list[RelaxationStep] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ASE on logm accuracy, spglib on its own deprecations
+        target = _constrained(
+            atoms,
+            relax_cell=relax_cell,
+            keep_symmetry=keep_symmetry,
+            pressure_ev_a3=pressure_gpa / GPA_PER_EV_A3,
+        )
+        converged = _minimise(
+            atoms, target, steps, fmax=fmax, max_steps=max_steps, progress=progress
+        )
+    if not converged:
+        last = steps[-1]
+        raise EngineError(
+            f"{structure.formula}: not converged after {max_steps} steps with {potential.name}: "
+            f"largest force {last.max_force_ev_a:.4f} eV/Å, wanted {fmax:g}.",
+            hint="Raise max_steps, loosen fmax, or start from a better geometry.",
+            details={"max_force_ev_a": last.max_force_ev_a, "fmax": fmax, "steps": len(steps) - 1},
+            code="not_converged",
+        )
+    final = _from_atoms(atoms, structure)
+    (result,) = potential.compute([final])
+    return Relaxation(
+        structure=final,
+        result=result,
+        steps=tuple(steps),
+        space_group_before=before,
+        space_group_after=space_group_label(final),
+        max_displacement_a=max_displacement_a(structure, final),
+        volume_change=final.volume / structure.volume - 1,
+    )
+
+
+def space_group_label(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A) -> str:
+    """International symbol and number, ``Fm-3m (225)``; ``P1 (1)`` where none can be found."""
+    import spglib
+
+    cell = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = spglib.get_spacegroup(cell, symprec=tolerance_a)
+    return str(found) if found else "P1 (1)"
+
+
+def max_displacement_a(before: Structure, after: Structure) -> float:
+    """Largest move of a site relative to the centre of all, Å, in the cell of ``after``."""
+    shift = after.frac_coords - before.frac_coords
+    shift = shift - np.rint(shift)
+    cartesian = shift @ after.lattice
+    cartesian = cartesian - cartesian.mean(axis=0)
+    return float(np.linalg.norm(cartesian, axis=1).max())
+
+
+def _constrained(
+    atoms: Any, *, relax_cell: bool, keep_symmetry: bool, pressure_ev_a3: float
+) -> Any:
+    """What the optimiser moves: the atoms, or atoms and cell."""
+    from ase.constraints import FixSymmetry
+    from ase.filters import FrechetCellFilter
+
+    if keep_symmetry:
+        atoms.set_constraint(FixSymmetry(atoms, symprec=SYMMETRY_TOLERANCE_A))
+    if relax_cell:
+        return FrechetCellFilter(atoms, scalar_pressure=pressure_ev_a3)
+    return atoms
+
+
+def _minimise(
+    atoms: Any,
+    target: Any,
+    steps: list[RelaxationStep],
+    *,
+    fmax: float,
+    max_steps: int,
+    progress: Progress | None,
+) -> bool:
+    """Run the optimiser, recording and checking every geometry; whether it converged."""
+    from ase.optimize import BFGS
+
+    start_volume = float(atoms.get_volume())
+
+    def observe() -> None:
+        forces: FloatArray = target.get_forces()
+        largest = float(np.sqrt((forces**2).sum(axis=1).max()))
+        energy = float(atoms.get_potential_energy())
+        _check_sane(atoms, energy, largest, start_volume)
+        steps.append(
+            RelaxationStep(
+                energy_ev=energy, max_force_ev_a=largest, structure=_from_atoms(atoms, None)
+            )
+        )
+        if progress is not None:
+            done = min(0.99, (len(steps) - 1) / max_steps)
+            progress(done, f"step {len(steps) - 1}: {energy:.5f} eV, force {largest:.4f} eV/Å")
+
+    optimiser = BFGS(target, logfile=None, maxstep=0.2)
+    optimiser.attach(observe, interval=1)
+    try:
+        return bool(optimiser.run(fmax=fmax, steps=max_steps))
+    except (InvalidInputError, np.linalg.LinAlgError, FloatingPointError) as error:
+        # atoms that fly apart leave the cutoff, or the cell becomes singular
+        raise _exploded(f"{error}", len(steps)) from error
+
+
+def _check_sane(atoms: Any, energy: float, largest: float, start_volume: float) -> None:
+    """Stop where the numbers no longer describe a crystal."""
+    ratio = float(atoms.get_volume()) / start_volume
+    if not (np.isfinite(energy) and np.isfinite(largest)) or largest > _MAX_FORCE_EV_A:
+        raise _exploded(f"energy {energy} eV, largest force {largest} eV/Å", 0)
+    if not _MIN_VOLUME_RATIO < ratio < _MAX_VOLUME_RATIO:
+        raise _exploded(f"the volume became {ratio:.2f} times what it was", 0)
+
+
+def _exploded(what: str, step: int) -> EngineError:
+    return EngineError(
+        f"The relaxation ran away: {what}.",
+        hint="Start from a more reasonable geometry, or another potential.",
+        details={"step": step},
+        code="exploded",
+    )
+
+
+def _from_atoms(atoms: Any, template: Structure | None) -> Structure:
+    return Structure(
+        lattice=np.array(atoms.cell.array),
+        species=tuple(atoms.get_chemical_symbols()),
+        frac_coords=atoms.get_scaled_positions(wrap=False),
+        charges=template.charges if template else None,
+        spins=template.spins if template else None,
+        label=template.label if template else None,
+    )
