@@ -1,0 +1,108 @@
+"""Child processes that die with their parent, and telling processes apart.
+
+A process id alone is not an identity: it is reused. Id and start time together are, within one
+boot and one process-id namespace, which :func:`host_identity` names.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(expected_parent: int) -> None:
+    """Ask the kernel to kill this process when the thread that created it ends.
+
+    Set first thing in a child. The parent may have died before: then leave at once.
+
+    Args:
+        expected_parent: Process id of the parent as the parent knew it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != expected_parent:
+        os._exit(1)
+
+
+def start_bound(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[Any] | None = subprocess.DEVNULL,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start an external program that dies with this process, in this process's group.
+
+    The program is started through a small Python launcher that sets the death signal and then
+    becomes the program: setting it between fork and exec would run Python in a forked child of
+    a threaded process. Call from a thread that lives as long as the program should.
+    """
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
+    return subprocess.Popen(launcher, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+_LAUNCHER = f"""
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, 9)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@cache
+def host_identity() -> str:
+    """Host name, boot and process-id namespace: where a process id means something."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+    with suppress(OSError):
+        parts.append(Path("/proc/self/ns/pid").readlink().name.strip("pid:[]"))
+    return "/".join(parts)
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started (seconds since the epoch), None if there is none."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether the process with this id and start time still runs."""
+    now = start_time(pid)
+    if now is None or abs(now - started) > 1.0:
+        return False
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def kill_group(process_group: int, leader_started: float | None) -> None:
+    """End a process group for good.
+
+    Args:
+        process_group: Its id, which is the process id of its leader.
+        leader_started: Start time of the leader. If a process of that id runs now that started
+            at another time, the id was reused and nothing is done.
+    """
+    now = start_time(process_group)
+    if now is not None and leader_started is not None and abs(now - leader_started) > 1.0:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_group, signal.SIGKILL)

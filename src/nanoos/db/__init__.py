@@ -1,0 +1,41 @@
+"""Tables, the queries on them, sessions, migrations and the artifact store."""
+
+from nanoos.db.artifacts import ArtifactStore, ArtifactTable
+from nanoos.db.base import Table, db_now
+from nanoos.db.campaigns import CampaignTable, CandidateTable, IterationTable
+from nanoos.db.jobs import JobEventTable, JobTable
+from nanoos.db.materials import MaterialTable, StructureTable
+from nanoos.db.predictions import ModelTable, PredictionTable
+from nanoos.db.session import Database
+from nanoos.db.simulations import SimulationResultTable, SimulationTable
+from nanoos.db.users import (
+    LOCAL_USER_ID,
+    ApiKeyTable,
+    IdempotencyTable,
+    RefreshTokenTable,
+    UserTable,
+)
+
+__all__ = [
+    "LOCAL_USER_ID",
+    "ApiKeyTable",
+    "ArtifactStore",
+    "ArtifactTable",
+    "CampaignTable",
+    "CandidateTable",
+    "Database",
+    "IdempotencyTable",
+    "IterationTable",
+    "JobEventTable",
+    "JobTable",
+    "MaterialTable",
+    "ModelTable",
+    "PredictionTable",
+    "RefreshTokenTable",
+    "SimulationResultTable",
+    "SimulationTable",
+    "StructureTable",
+    "Table",
+    "UserTable",
+    "db_now",
+]

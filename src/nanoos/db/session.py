@@ -1,0 +1,113 @@
+"""Opening the database and its two kinds of transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from nanoos.core.errors import TransientError, UnavailableError
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """A database with short transactions: ``read()`` and ``write()``.
+
+    Writing transactions on SQLite start with BEGIN IMMEDIATE: a read that turns into a write
+    would fail at once whatever the busy timeout. No model, engine or file work belongs inside
+    a transaction.
+
+    Args:
+        url: An SQLAlchemy URL: ``sqlite:///path`` or ``postgresql+psycopg://...``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _create_engine(url)
+        writer = self.engine.execution_options(nanoos_writes=True)
+        self._read = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
+        self._write = sessionmaker(writer, expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True for the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads; it is always rolled back.
+
+        Raises:
+            TransientError: the database cannot be reached.
+        """
+        with _translated(), self._read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that writes: committed when the block ends, rolled back if it raises.
+
+        Raises:
+            TransientError: the database cannot be reached or written (locked, full disk).
+        """
+        with _translated(), self._write() as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise TransientError(
+            f"The database did not answer: {error.orig}.",
+            hint="Check that it runs, that NANO_OS_DATABASE_URL is right and the disk not full; "
+            "'nanoos doctor' says more.",
+            code="database_unavailable",
+        ) from error
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(
+            parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        )
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.get_backend_name() != "postgresql":
+        raise UnavailableError(
+            f"The database {parsed.get_backend_name()!r} is not supported.",
+            hint="Use sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME.",
+        )
+    try:
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10
+        )
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            "The PostgreSQL driver is not installed.", hint="pip install 'nanoos[lab]'"
+        ) from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writes = connection.get_execution_options().get("nanoos_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

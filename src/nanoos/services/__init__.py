@@ -1,0 +1,1 @@
+"""Everything the shells can do. Each service opens its own short transactions."""

@@ -1,0 +1,33 @@
+"""All services together, as bootstrap wires them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanoos.db import ArtifactStore, Database
+from nanoos.services.campaigns import CampaignService
+from nanoos.services.job_files import JobFiles
+from nanoos.services.jobs import JobService
+from nanoos.services.materials import MaterialService
+from nanoos.services.predictions import PredictionService
+from nanoos.services.simulations import SimulationService
+from nanoos.services.structures import StructureService
+from nanoos.services.users import UserService
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything a shell may call. Each service is thread-safe."""
+
+    database: Database
+    artifacts: ArtifactStore
+    runs_dir: Path
+    users: UserService
+    materials: MaterialService
+    structures: StructureService
+    predictions: PredictionService
+    jobs: JobService
+    job_files: JobFiles
+    simulations: SimulationService
+    campaigns: CampaignService
+    close: Callable[[], None]

@@ -1,0 +1,9 @@
+"""SimulationService: being written."""
+
+from typing import Any
+
+
+class SimulationService:
+    """SimulationService."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
