@@ -77,6 +77,7 @@ class CandidateTable(Table):
         UniqueConstraint("campaign_id", "point_key"),
         CheckConstraint("state IN ('selected', 'simulated', 'failed')", name="state"),
         Index(None, "simulation_id"),
+        Index(None, "cross_check_simulation_id"),
     )
 
     id: Mapped[UuidKey]
@@ -91,6 +92,10 @@ class CandidateTable(Table):
     simulation_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("simulation_jobs.id", ondelete="SET NULL")
     )
+    cross_check_simulation_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("simulation_jobs.id", ondelete="SET NULL")
+    )
+    """The same simulation with another potential, for winners."""
     predicted_value: Mapped[float | None]
     predicted_sigma: Mapped[float | None]
     acquisition_score: Mapped[float | None]
@@ -99,6 +104,7 @@ class CandidateTable(Table):
     state: Mapped[str] = mapped_column(String(20), default="selected")
     values: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     """What the simulation gave; null until it did."""
+    cross_check_values: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     value_source: Mapped[str] = mapped_column(String(20), default="predicted")
     error: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     cost_s: Mapped[float | None]

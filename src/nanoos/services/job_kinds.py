@@ -81,6 +81,6 @@ JOB_KINDS: Registry[JobKind] = Registry(
     {
         "campaign": "nanoos.services.campaign_steps:CAMPAIGN",
         "probe": "nanoos.services.probe:PROBE",
-        "simulation": "nanoos.services.simulations:SIMULATION",
+        "simulation": "nanoos.services.simulation_jobs:SIMULATION",
     },
 )

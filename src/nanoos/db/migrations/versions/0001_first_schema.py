@@ -474,6 +474,7 @@ def upgrade() -> None:
         ),
         sa.Column("structure_id", sa.Uuid(), nullable=False),
         sa.Column("simulation_id", sa.Uuid(), nullable=True),
+        sa.Column("cross_check_simulation_id", sa.Uuid(), nullable=True),
         sa.Column("predicted_value", sa.Double(), nullable=True),
         sa.Column("predicted_sigma", sa.Double(), nullable=True),
         sa.Column("acquisition_score", sa.Double(), nullable=True),
@@ -482,6 +483,11 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column(
             "values", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True
+        ),
+        sa.Column(
+            "cross_check_values",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=True,
         ),
         sa.Column("value_source", sa.String(length=20), nullable=False),
         sa.Column("error", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
@@ -496,6 +502,12 @@ def upgrade() -> None:
             ["design_campaigns.id"],
             name=op.f("fk_design_candidates_campaign_id_design_campaigns"),
             ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["cross_check_simulation_id"],
+            ["simulation_jobs.id"],
+            name=op.f("fk_design_candidates_cross_check_simulation_id_simulation_jobs"),
+            ondelete="SET NULL",
         ),
         sa.ForeignKeyConstraint(
             ["simulation_id"],
@@ -515,6 +527,11 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("design_candidates", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_design_candidates_cross_check_simulation_id"),
+            ["cross_check_simulation_id"],
+            unique=False,
+        )
         batch_op.create_index(
             batch_op.f("ix_design_candidates_simulation_id"), ["simulation_id"], unique=False
         )
@@ -573,6 +590,7 @@ def downgrade() -> None:
     op.drop_table("simulation_results")
     with op.batch_alter_table("design_candidates", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_design_candidates_simulation_id"))
+        batch_op.drop_index(batch_op.f("ix_design_candidates_cross_check_simulation_id"))
 
     op.drop_table("design_candidates")
     with op.batch_alter_table("simulation_jobs", schema=None) as batch_op:
