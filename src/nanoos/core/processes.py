@@ -19,6 +19,8 @@ from typing import IO, Any
 import psutil
 
 _PR_SET_PDEATHSIG = 1
+_SAME_START_S = 0.05
+"""Start times of one process, read twice, agree to a clock tick (0.01 s)."""
 
 
 def die_with_parent(expected_parent: int) -> None:
@@ -43,24 +45,55 @@ def start_bound(
     stdin: int | IO[Any] | None = subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+    user: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start an external program that dies with this process, in this process's group.
 
     The program is started through a small Python launcher that sets the death signal and then
     becomes the program: setting it between fork and exec would run Python in a forked child of
     a threaded process. Call from a thread that lives as long as the program should.
+
+    Args:
+        command: Program and arguments.
+        cwd: Its working folder.
+        env: Its environment; None: this process's.
+        stdin: As for :class:`subprocess.Popen`; nothing by default.
+        stdout: As for :class:`subprocess.Popen`.
+        stderr: As for :class:`subprocess.Popen`.
+        death_signal: What it gets when the creating thread ends.
+        user: Account to run it as, where this process is root's; a change of user would clear
+            a death signal that was set before.
     """
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
-    return subprocess.Popen(launcher, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER]
+    arguments = [str(os.getpid()), str(int(death_signal)), user or ""]
+    return subprocess.Popen(
+        [*launcher, *arguments, *command],
+        cwd=cwd,
+        env=env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+    )
 
 
 _LAUNCHER = f"""
 import ctypes, os, sys
+parent, death_signal, user = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if user:
+    import pwd
+    account = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, 9)
-if os.getppid() != int(sys.argv[1]):
+    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, death_signal)
+if os.getppid() != parent:
     os._exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
+try:
+    os.execvp(sys.argv[4], sys.argv[4:])
+except OSError as error:
+    sys.exit(f"{{sys.argv[4]}}: {{error.strerror}}")
 """
 
 
@@ -76,17 +109,31 @@ def host_identity() -> str:
 
 
 def start_time(pid: int) -> float | None:
-    """When the process started (seconds since the epoch), None if there is none."""
+    """When the process started, s; None if there is none. Only good for telling processes apart.
+
+    On Linux counted from boot: times since the epoch are made from the kernel's idea of when it
+    booted, which moves by a second and more when the clock is set.
+    """
+    if sys.platform == "linux":
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return int(stat.rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return None
 
 
+def _same_start(now: float, then: float) -> bool:
+    return abs(now - then) <= _SAME_START_S
+
+
 def is_alive(pid: int, started: float) -> bool:
-    """Whether the process with this id and start time still runs."""
+    """Whether the process with this id and start time still runs; a zombie does not."""
     now = start_time(pid)
-    if now is None or abs(now - started) > 1.0:
+    if now is None or not _same_start(now, started):
         return False
     with suppress(psutil.NoSuchProcess):
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
@@ -102,7 +149,7 @@ def kill_group(process_group: int, leader_started: float | None) -> None:
             at another time, the id was reused and nothing is done.
     """
     now = start_time(process_group)
-    if now is not None and leader_started is not None and abs(now - leader_started) > 1.0:
+    if now is not None and leader_started is not None and not _same_start(now, leader_started):
         return
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process_group, signal.SIGKILL)
