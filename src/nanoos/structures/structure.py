@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
 from typing import Any, Self
@@ -35,6 +35,7 @@ class Structure:
         frac_coords: (n_sites, 3), fractional, as given (not wrapped).
         charges: Optional formal charge for each site, in units of e.
         spins: Optional magnetic moment for each site, in Bohr magnetons.
+        label: A name for people; no part of the identity.
     """
 
     lattice: FloatArray
@@ -42,7 +43,7 @@ class Structure:
     frac_coords: FloatArray
     charges: tuple[float, ...] | None = None
     spins: tuple[float, ...] | None = None
-    label: str | None = field(default=None)
+    label: str | None = None
 
     def __post_init__(self) -> None:
         lattice = np.array(self.lattice, dtype=np.float64)
@@ -115,6 +116,11 @@ class Structure:
         return float(abs(np.linalg.det(self.lattice)))
 
     @property
+    def is_left_handed(self) -> bool:
+        """Whether the lattice vectors are left-handed (negative triple product)."""
+        return float(np.linalg.det(self.lattice)) < 0
+
+    @property
     def lengths(self) -> tuple[float, float, float]:
         """Lengths of the lattice vectors, Å."""
         a, b, c = np.linalg.norm(self.lattice, axis=1)
@@ -179,14 +185,17 @@ class Structure:
 
     def with_lattice(self, lattice: npt.ArrayLike) -> "Structure":
         """The same fractional coordinates in another cell ((3, 3), Å)."""
-        return Structure(
-            lattice=np.asarray(lattice, dtype=np.float64),
-            species=self.species,
-            frac_coords=self.frac_coords,
-            charges=self.charges,
-            spins=self.spins,
-            label=self.label,
-        )
+        return replace(self, lattice=np.asarray(lattice, dtype=np.float64))
+
+    def with_label(self, label: str | None) -> "Structure":
+        """The same structure under another name."""
+        return replace(self, label=label)
+
+    def right_handed(self) -> "Structure":
+        """The same crystal in a right-handed cell: all vectors inverted where they are not."""
+        if not self.is_left_handed:
+            return self
+        return replace(self, lattice=-self.lattice, frac_coords=-self.frac_coords)
 
     def scaled_to_volume(self, volume: float) -> "Structure":
         """The same shape of cell with another volume (Å^3)."""
@@ -216,7 +225,7 @@ class Structure:
         """
         try:
             species: Sequence[str] = data.get("species") or [
-                SYMBOLS[int(z)] for z in data["atomic_numbers"]
+                SYMBOLS[int(z)] if z > 0 else "X" for z in data["atomic_numbers"]
             ]
             return cls(
                 lattice=np.array(data["lattice"], dtype=np.float64),
