@@ -41,6 +41,8 @@ class CampaignTable(Table):
     state: Mapped[str] = mapped_column(String(20), default="created")
     steps_granted: Mapped[int | None]
     """Iterations it may still begin before it pauses; null: until the budget ends."""
+    runs: Mapped[int] = mapped_column(default=0)
+    """How often it was started; part of its steps' keys, so that a restart is a new step."""
     reason: Mapped[str | None]
     """Why it is in this state, a sentence."""
     simulation_budget: Mapped[int]

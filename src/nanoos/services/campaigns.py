@@ -1,9 +1,554 @@
-"""CampaignService: being written."""
+"""Campaigns: making, running, reading them. What a step does stands in campaign_steps."""
 
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from nanoos.core.errors import ConfigError, ConflictError, ForbiddenError, NotFoundError
+from nanoos.db import CampaignTable, CandidateTable, Database, IterationTable
+from nanoos.design.campaign import CampaignConfig, judge
+from nanoos.design.spaces import Space, build_space
+from nanoos.services.access import Principal, changeable, visible
+from nanoos.services.campaign_progress import enqueue_step, waiting
+from nanoos.services.jobs import JobService
+from nanoos.services.paging import Page, fetch_page
+from nanoos.services.simulations import SimulationService
+from nanoos.services.structures import StructureService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A campaign as it stood when it was read.
+
+    Attributes:
+        best_value: Target of the best feasible candidate, in its unit; None while there is none.
+        best_point: Key of that candidate.
+        waiting: Simulations that have not ended.
+    """
+
+    id: uuid.UUID
+    owner_id: uuid.UUID
+    shared: bool
+    baseline_id: uuid.UUID | None
+    name: str
+    strategy: str
+    config: CampaignConfig
+    state: str
+    reason: str | None
+    simulation_budget: int
+    simulations_used: int
+    iterations: int
+    waiting: int
+    best_value: float | None
+    best_point: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignCandidate:
+    """A candidate: what was predicted, what came out, why it was chosen.
+
+    Attributes:
+        order: How many simulations of the campaign were chosen before this one.
+        value: Target of the simulation, None until it ended well.
+        feasible: Whether the constraints hold, None until then.
+    """
+
+    order: int
+    iteration: int
+    point_key: str
+    parameters: Mapping[str, Any]
+    structure_id: uuid.UUID
+    simulation_id: uuid.UUID | None
+    predicted_value: float | None
+    predicted_sigma: float | None
+    acquisition_score: float | None
+    feasibility: float | None
+    reason: str
+    state: str
+    value: float | None
+    value_source: str
+    feasible: bool | None
+    values: Mapping[str, float] | None
+    cross_check_values: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    cost_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """Best feasible value after each simulation, beside the random baseline's.
+
+    Attributes:
+        best: One entry for each simulation in the order chosen; None before the first feasible.
+        baseline: The same of the baseline, empty where there is none.
+        hits: Number of candidates so far that reach the target, for each simulation.
+        iterations: One entry for each iteration.
+    """
+
+    target_property: str
+    unit: str
+    goal: str | None
+    target_range: tuple[float, float] | None
+    best: Sequence[float | None]
+    baseline: Sequence[float | None]
+    hits: Sequence[int]
+    iterations: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedCandidate:
+    """A candidate that is worth a simulation now, and why."""
+
+    point_key: str
+    structure_id: uuid.UUID
+    predicted_value: float
+    uncertainty: float
+    acquisition_score: float
+    reason: str
 
 
 class CampaignService:
-    """CampaignService."""
+    """Makes, runs and reads campaigns."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __init__(
+        self,
+        database: Database,
+        jobs: JobService,
+        structures: StructureService,
+        simulations: SimulationService,
+    ) -> None:
+        self._db = database
+        self._jobs = jobs
+        self._structures = structures
+        self._simulations = simulations
+
+    # -- making --------------------------------------------------------------------------
+
+    def create(
+        self,
+        config: CampaignConfig | Mapping[str, Any],
+        who: Principal,
+        *,
+        key: str | None = None,
+        allow_local_files: bool = False,
+    ) -> Campaign:
+        """Check a campaign completely and store it, its random baseline with it.
+
+        Args:
+            config: The campaign.
+            who: Its owner.
+            key: Names the campaign: creating it again gives the one that is there.
+            allow_local_files: Whether its space may name files on this machine.
+
+        Raises:
+            ConfigError: it cannot be run; says why, before anything is stored.
+        """
+        checked = as_config(config)
+        if not allow_local_files and "paths" in checked.parameter_space:
+            raise ForbiddenError(
+                "A campaign made through the API cannot read files of the server.",
+                hint="Use a space of prototypes.",
+            )
+        self.check(checked)
+        full_key = f"{who.user_id}:{key}" if key is not None else None
+        with self._db.write() as session:
+            if full_key is not None:
+                found = session.scalar(
+                    select(CampaignTable.id).where(CampaignTable.key == full_key)
+                )
+                if found is not None:
+                    return self._view(session, session.get_one(CampaignTable, found))
+            row = _row(checked, who, key=full_key)
+            session.add(row)
+            session.flush()
+            if checked.baseline.enabled and checked.strategy != "random":
+                session.add(_baseline_row(checked, who, row))
+                session.flush()
+            return self._view(session, row)
+
+    def check(self, config: CampaignConfig) -> Space:
+        """Build the space and refuse what could not be simulated.
+
+        Raises:
+            ConfigError: the space is empty, or holds elements that the engine does not cover.
+            NotFoundError: an unknown engine, workflow or acquisition function.
+            InvalidInputError: parameters of the simulation that do not fit.
+        """
+        from nanoos.design.acquisition import ACQUISITIONS
+        from nanoos.services.campaign_policy import uncovered_elements
+
+        space = build_space(config.parameter_space)
+        if space.size == 0:
+            raise ConfigError(
+                "The space is empty: its constraints remove every combination.",
+                hint="; ".join(f"{why}: {n}" for why, n in space.excluded.items()) or None,
+            )
+        ACQUISITIONS.canonical_name(config.bo_config.acquisition_function)
+        potentials = [config.simulation.parameters.get("potential")]
+        if config.cross_check is not None:
+            potentials.append(config.cross_check.potential)
+        for potential in dict.fromkeys(potentials):
+            parameters = dict(config.simulation.parameters)
+            if potential is not None:
+                parameters["potential"] = potential
+            plan = self._simulations.plan(
+                engine=config.simulation.engine,
+                workflow=config.simulation.workflow,
+                parameters=parameters,
+            )
+            missing = uncovered_elements(space, plan)
+            if missing:
+                raise ConfigError(
+                    f"{potential or plan.engine} does not cover {', '.join(missing)}.",
+                    hint=f"Add exclude_elements: [{', '.join(missing)}] to parameter_space.",
+                )
+        return space
+
+    # -- running -------------------------------------------------------------------------
+
+    def run(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
+        """Start or go on until the budget is used; the baseline too."""
+        return self._start(campaign_id, who, steps=None)
+
+    def step(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
+        """One iteration, then pause."""
+        return self._start(campaign_id, who, steps=1)
+
+    def _start(self, campaign_id: uuid.UUID, who: Principal, *, steps: int | None) -> Campaign:
+        with self._db.write() as session:
+            row = self._changeable_row(session, campaign_id, who)
+            if row.state == "completed":
+                raise ConflictError(
+                    "The campaign is completed.",
+                    hint="Make a new one with a larger budget: what is simulated is not repeated.",
+                )
+            baseline = _baseline_of(session, row.id)
+            for one in [row, baseline] if baseline is not None and steps is None else [row]:
+                if one.state == "completed":
+                    continue
+                if one.state != "running":
+                    one.state, one.reason, one.runs = "running", None, one.runs + 1
+                one.steps_granted = steps
+                session.flush()
+                if not waiting(session, one.id):
+                    enqueue_step(session, one)
+            session.flush()
+            return self._view(session, row)
+
+    def pause(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
+        """Choose no further candidates; simulations that were submitted go on."""
+        with self._db.write() as session:
+            row = self._changeable_row(session, campaign_id, who)
+            if row.state not in {"running", "created"}:
+                raise ConflictError(f"The campaign is {row.state}.")
+            baseline = _baseline_of(session, row.id)
+            for one in [row, baseline] if baseline is not None else [row]:
+                if one.state in {"running", "created"}:
+                    one.state, one.reason = "paused", "A user paused it."
+            session.flush()
+            return self._view(session, row)
+
+    def delete(self, campaign_id: uuid.UUID, who: Principal) -> None:
+        """Remove a campaign with its bookkeeping; structures and results stay."""
+        with self._db.write() as session:
+            row = self._changeable_row(session, campaign_id, who)
+            session.delete(row)
+
+    # -- reading -------------------------------------------------------------------------
+
+    def get(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
+        """One campaign. Raises NotFoundError where it is not there or not visible."""
+        with self._db.read() as session:
+            return self._view(session, _visible_row(session, campaign_id, who))
+
+    def page(
+        self, who: Principal, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Campaign]:
+        """Campaigns, newest first; baselines are part of theirs and not listed."""
+        query: Select[Any] = select(CampaignTable).where(
+            visible(CampaignTable, who), CampaignTable.baseline_of_id.is_(None)
+        )
+        with self._db.read() as session:
+            rows, total, following = fetch_page(
+                session, query, CampaignTable, cursor=cursor, limit=limit
+            )
+            items = [self._view(session, row) for row in rows]
+        return Page(items=items, total=total, next=following)
+
+    def candidates(
+        self, campaign_id: uuid.UUID, who: Principal, *, baseline: bool = False
+    ) -> list[CampaignCandidate]:
+        """All candidates in the order chosen; of the baseline if asked."""
+        with self._db.read() as session:
+            row: CampaignTable | None = _visible_row(session, campaign_id, who)
+            if baseline:
+                row = _baseline_of(session, campaign_id)
+            if row is None:
+                return []
+            config = as_config(row.config)
+            return [
+                _candidate_view(config, order, candidate)
+                for order, candidate in enumerate(_candidate_rows(session, row.id))
+            ]
+
+    def trajectory(self, campaign_id: uuid.UUID, who: Principal) -> Trajectory:
+        """Best so far after each simulation, beside the baseline."""
+        campaign = self.get(campaign_id, who)
+        own = self.candidates(campaign_id, who)
+        with self._db.read() as session:
+            rows = session.scalars(
+                select(IterationTable)
+                .where(IterationTable.campaign_id == campaign_id)
+                .order_by(IterationTable.number)
+            )
+            iterations = [_iteration_document(row) for row in rows]
+        config = campaign.config
+        baseline = self.candidates(campaign_id, who, baseline=True)
+        return Trajectory(
+            target_property=config.target_property,
+            unit=config.target.unit,
+            goal=config.goal,
+            target_range=config.target_range,
+            best=best_so_far(config, own),
+            baseline=best_so_far(config, baseline),
+            hits=_hits_so_far(config, own),
+            iterations=iterations,
+        )
+
+    def ranked(self, campaign_id: uuid.UUID, who: Principal) -> list[CampaignCandidate]:
+        """Feasible simulated candidates, best first."""
+        config = self.get(campaign_id, who).config
+        judged = [
+            (judgement.score, candidate)
+            for candidate in self.candidates(campaign_id, who)
+            if candidate.values is not None
+            and (judgement := judge(config, candidate.values)) is not None
+            and judgement.feasible
+        ]
+        judged.sort(key=lambda pair: (-pair[0], pair[1].order))
+        return [candidate for _, candidate in judged]
+
+    def select_for_simulation(
+        self, campaign_id: uuid.UUID, who: Principal, *, strategy: str, budget: int
+    ) -> tuple[list[SelectedCandidate], int]:
+        """What an active-learning strategy would simulate next; nothing is submitted.
+
+        Returns:
+            The selection, and the number of candidates that it was chosen from.
+
+        Raises:
+            ConflictError: nothing has been simulated yet, so nothing can be predicted.
+        """
+        from nanoos.services.campaign_policy import select_by_strategy
+
+        campaign = self.get(campaign_id, who)
+        with self._db.read() as session:
+            rows = _candidate_rows(session, campaign_id)
+        chosen, total = select_by_strategy(campaign.config, rows, strategy=strategy, budget=budget)
+        with self._db.write() as session:
+            selected = [
+                SelectedCandidate(
+                    point_key=entry.point.key,
+                    structure_id=self._structures.get_or_add_in(
+                        session,
+                        entry.point.structure(),
+                        campaign.owner_id,
+                        {"kind": "campaign", "campaign_id": str(campaign_id)},
+                    ),
+                    predicted_value=entry.predicted_value or 0.0,
+                    uncertainty=entry.predicted_sigma or 0.0,
+                    acquisition_score=entry.acquisition_score or 0.0,
+                    reason=entry.reason,
+                )
+                for entry in chosen
+            ]
+        return selected, total
+
+    # -- inside --------------------------------------------------------------------------
+
+    @staticmethod
+    def _changeable_row(session: Session, campaign_id: uuid.UUID, who: Principal) -> CampaignTable:
+        row = session.scalar(
+            select(CampaignTable)
+            .where(CampaignTable.id == campaign_id, visible(CampaignTable, who))
+            .with_for_update()
+        )
+        if row is None:
+            raise NotFoundError(f"There is no campaign {campaign_id}.")
+        allowed = session.scalar(
+            select(CampaignTable.id).where(
+                CampaignTable.id == campaign_id, changeable(CampaignTable, who)
+            )
+        )
+        if allowed is None:
+            raise ForbiddenError("The campaign is shared with you, but not yours to change.")
+        return row
+
+    @staticmethod
+    def _view(session: Session, row: CampaignTable) -> Campaign:
+        from nanoos.services.campaign_steps import best_candidate
+
+        config = as_config(row.config)
+        best = best_candidate(config, _candidate_rows(session, row.id))
+        baseline = _baseline_of(session, row.id)
+        iterations = session.scalars(
+            select(IterationTable.id).where(IterationTable.campaign_id == row.id)
+        ).all()
+        return Campaign(
+            id=row.id,
+            owner_id=row.owner_id,
+            shared=row.shared,
+            baseline_id=baseline.id if baseline is not None else None,
+            name=row.name,
+            strategy=row.strategy,
+            config=config,
+            state=row.state,
+            reason=row.reason,
+            simulation_budget=row.simulation_budget,
+            simulations_used=row.simulations_used,
+            iterations=len(iterations),
+            waiting=waiting(session, row.id),
+            best_value=best[1] if best is not None else None,
+            best_point=best[0].point_key if best is not None else None,
+            created_at=row.created_at,
+            finished_at=row.finished_at,
+        )
+
+
+def as_config(config: CampaignConfig | Mapping[str, Any]) -> CampaignConfig:
+    """A checked configuration.
+
+    Raises:
+        ConfigError: one sentence for each problem.
+    """
+    if isinstance(config, CampaignConfig):
+        return config
+    from nanoos.design.spaces.errors import config_error
+
+    try:
+        return CampaignConfig.model_validate(config)
+    except ValidationError as error:
+        known = tuple(CampaignConfig.model_fields)
+        raise config_error("The campaign", error, known=known) from error
+
+
+def best_so_far(
+    config: CampaignConfig, candidates: Sequence[CampaignCandidate]
+) -> list[float | None]:
+    """Value of the best feasible candidate after each one, in the order chosen."""
+    series: list[float | None] = []
+    best: tuple[float, float] | None = None
+    for candidate in candidates:
+        if candidate.state == "selected":
+            continue
+        judgement = judge(config, candidate.values) if candidate.values is not None else None
+        if judgement is not None and judgement.feasible:
+            pair = (judgement.score, judgement.value)
+            best = pair if best is None else max(best, pair)
+        series.append(best[1] if best is not None else None)
+    return series
+
+
+def _hits_so_far(config: CampaignConfig, candidates: Sequence[CampaignCandidate]) -> list[int]:
+    hits, series = 0, []
+    for candidate in candidates:
+        if candidate.state == "selected":
+            continue
+        judgement = judge(config, candidate.values) if candidate.values is not None else None
+        hits += judgement is not None and judgement.hit
+        series.append(hits)
+    return series
+
+
+def _row(config: CampaignConfig, who: Principal, *, key: str | None) -> CampaignTable:
+    return CampaignTable(
+        owner_id=who.user_id,
+        name=config.name,
+        key=key,
+        strategy=config.strategy,
+        config=config.model_dump(mode="json"),
+        simulation_budget=config.simulation_budget,
+    )
+
+
+def _baseline_row(config: CampaignConfig, who: Principal, row: CampaignTable) -> CampaignTable:
+    baseline = config.model_copy(
+        update={
+            "name": f"{config.name} (random baseline)"[:200],
+            "strategy": "random",
+            "seed": config.baseline.seed,
+            "cross_check": None,
+        }
+    )
+    new = _row(baseline, who, key=None)
+    new.baseline_of_id = row.id
+    return new
+
+
+def _baseline_of(session: Session, campaign_id: uuid.UUID) -> CampaignTable | None:
+    return session.scalar(select(CampaignTable).where(CampaignTable.baseline_of_id == campaign_id))
+
+
+def _visible_row(session: Session, campaign_id: uuid.UUID, who: Principal) -> CampaignTable:
+    row = session.scalar(
+        select(CampaignTable).where(CampaignTable.id == campaign_id, visible(CampaignTable, who))
+    )
+    if row is None:
+        raise NotFoundError(f"There is no campaign {campaign_id}.")
+    return row
+
+
+def _candidate_rows(session: Session, campaign_id: uuid.UUID) -> Sequence[CandidateTable]:
+    return session.scalars(
+        select(CandidateTable)
+        .where(CandidateTable.campaign_id == campaign_id)
+        .order_by(CandidateTable.iteration_number, CandidateTable.rank)
+    ).all()
+
+
+def _candidate_view(
+    config: CampaignConfig, order: int, row: CandidateTable
+) -> CampaignCandidate:
+    judgement = judge(config, row.values) if row.values is not None else None
+    return CampaignCandidate(
+        order=order,
+        iteration=row.iteration_number,
+        point_key=row.point_key,
+        parameters=row.parameters,
+        structure_id=row.structure_id,
+        simulation_id=row.simulation_id,
+        predicted_value=row.predicted_value,
+        predicted_sigma=row.predicted_sigma,
+        acquisition_score=row.acquisition_score,
+        feasibility=row.feasibility,
+        reason=row.reason,
+        state=row.state,
+        value=judgement.value if judgement is not None else None,
+        value_source=row.value_source,
+        feasible=judgement.feasible if judgement is not None else None,
+        values=row.values,
+        cross_check_values=row.cross_check_values,
+        error=row.error,
+        cost_s=row.cost_s,
+    )
+
+
+def _iteration_document(row: IterationTable) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "candidates_ml_predicted": row.candidates_ml_predicted,
+        "candidates_simulated": row.candidates_simulated,
+        "simulation_budget_used": row.simulation_budget_used,
+        "active_learning_stats": row.active_learning_stats,
+        "best_value": row.best_value,
+        "created_at": row.created_at.isoformat(),
+        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
+    }

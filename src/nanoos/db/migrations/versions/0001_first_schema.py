@@ -236,6 +236,7 @@ def upgrade() -> None:
         ),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("steps_granted", sa.Integer(), nullable=True),
+        sa.Column("runs", sa.Integer(), nullable=False),
         sa.Column("reason", sa.String(), nullable=True),
         sa.Column("simulation_budget", sa.Integer(), nullable=False),
         sa.Column("simulations_used", sa.Integer(), nullable=False),
