@@ -40,7 +40,9 @@ def report_defect(error: Exception, *, as_json: bool) -> int:
     text = str(error).strip().splitlines()
     document = {
         "code": "internal_error",
-        "message": f"Internal error: {type(error).__name__}: {text[0] if text else ''}".rstrip(": "),
+        "message": f"Internal error: {type(error).__name__}: {text[0] if text else ''}".rstrip(
+            ": "
+        ),
         "hint": f"Set {DEBUG_VARIABLE}=1 and repeat the command to see the traceback; "
         "please report it.",
         "details": {},

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from nanoos.core.errors import UnavailableError
 from nanoos.db.base import Table
-from nanoos.db.session import Database
+from nanoos.db.session import Database, translated
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -34,19 +34,21 @@ def head_revision() -> str:
 
 def current_revision(database: Database) -> str | None:
     """The database's revision; None for an empty database."""
-    with database.engine.connect() as connection:
+    with translated(), database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up; on SQLite and PostgreSQL a migration that fails leaves nothing behind."""
-    with database.engine.execution_options(nanoos_writes=True).begin() as connection:
+    writer = database.engine.execution_options(nanoos_writes=True)
+    with translated(), writer.begin() as connection:
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Migrate down to ``revision`` (``base``: an empty database)."""
-    with database.engine.execution_options(nanoos_writes=True).begin() as connection:
+    writer = database.engine.execution_options(nanoos_writes=True)
+    with translated(), writer.begin() as connection:
         command.downgrade(_config(connection), revision)
 
 

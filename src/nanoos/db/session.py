@@ -43,7 +43,7 @@ class Database:
         Raises:
             TransientError: the database cannot be reached.
         """
-        with _translated(), self._read() as session:
+        with translated(), self._read() as session:
             yield session
 
     @contextmanager
@@ -53,7 +53,7 @@ class Database:
         Raises:
             TransientError: the database cannot be reached or written (locked, full disk).
         """
-        with _translated(), self._write() as session, session.begin():
+        with translated(), self._write() as session, session.begin():
             yield session
 
     def dispose(self) -> None:
@@ -62,7 +62,8 @@ class Database:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn the driver's complaint about an unreachable or full database into ours."""
     try:
         yield
     except OperationalError as error:

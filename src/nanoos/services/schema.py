@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alembic.util import CommandError
-from sqlalchemy.exc import OperationalError
 
-from nanoos.core.errors import NotFoundError, TransientError
+from nanoos.core.errors import NotFoundError
 from nanoos.db import Database
 from nanoos.db.migrate import current_revision, downgrade, head_revision, upgrade
 
@@ -76,12 +75,6 @@ def _opened(database_url: str) -> Iterator[Database]:
     except CommandError as error:
         raise NotFoundError(
             f"{str(error).rstrip('.')}.", hint="'nanoos db current' shows the revisions in use."
-        ) from error
-    except OperationalError as error:
-        raise TransientError(
-            f"The database did not answer: {error.orig}.",
-            hint="Check that it runs and that NANO_OS_DATABASE_URL is right.",
-            code="database_unavailable",
         ) from error
     finally:
         database.dispose()
