@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nanoos.core.errors import NotFoundError
+from nanoos.design.objective import Constraint, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,59 +77,6 @@ def target_property(name: str) -> TargetProperty:
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Constraint(_Closed):
-    """Bounds that a candidate must keep; also written as ``formation_energy <= 0 eV/atom``."""
-
-    property: str
-    """Name of a property."""
-    min: float | None = None
-    """Smallest allowed value, in the property's unit."""
-    max: float | None = None
-    """Largest allowed value, in the property's unit."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        found = re.fullmatch(
-            r"\s*(\w+)\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(\S+)?\s*", value
-        )
-        if found is None:
-            message = f"{value!r} is no constraint; write for example 'formation_energy <= 0'"
-            raise ValueError(message)
-        name, operator, number, unit = found.groups()
-        known = TARGET_PROPERTIES.get(name)
-        if unit is not None and known is not None and unit != known.unit:
-            message = f"{name} is given in {known.unit}, not {unit}"
-            raise ValueError(message)
-        return {"property": name, "max" if "<" in operator else "min": float(number)}
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.min is None and self.max is None:
-            message = "a constraint needs min or max"
-            raise ValueError(message)
-        return self
-
-    @field_validator("property")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return _known_property(value)
-
-    def holds(self, value: float) -> bool:
-        """Whether ``value`` lies inside the bounds."""
-        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
-
-    def __str__(self) -> str:
-        unit = TARGET_PROPERTIES[self.property].unit
-        if self.min is not None and self.max is not None:
-            return f"{self.min:g} <= {self.property} <= {self.max:g} {unit}"
-        if self.max is not None:
-            return f"{self.property} <= {self.max:g} {unit}"
-        return f"{self.property} >= {self.min:g} {unit}"
 
 
 class SimulationConfig(_Closed):
@@ -202,7 +150,7 @@ class CampaignConfig(_Closed):
     target_range: tuple[float, float] | None = None
     """Lower and upper end of the wanted range, in the property's unit."""
     constraints: list[Constraint] = Field(default_factory=list)
-    """What a winner must keep."""
+    """What a winner must keep: ``formation_energy <= 0 eV/atom``."""
     parameter_space: dict[str, Any]
     """The candidates."""
     simulation: SimulationConfig = SimulationConfig()
@@ -227,15 +175,35 @@ class CampaignConfig(_Closed):
     def _known(cls, value: str) -> str:
         return _known_property(value)
 
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _constraints_from_text(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [parse_constraint(entry) if isinstance(entry, str) else entry for entry in value]
+
+    @field_validator("constraints")
+    @classmethod
+    def _known_quantities(cls, value: list[Constraint]) -> list[Constraint]:
+        for constraint in value:
+            _known_property(constraint.quantity)
+        return value
+
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        if (self.goal is None) == (self.target_range is None):
-            message = "give either goal (min or max) or target_range"
-            raise ValueError(message)
-        if self.target_range is not None and self.target_range[0] >= self.target_range[1]:
-            message = "target_range: the lower end must be below the upper end"
-            raise ValueError(message)
+        _ = self.objective  # which refuses what is neither a goal nor a range
         return self
+
+    @property
+    def objective(self) -> Objective:
+        """What the campaign is after, quantities by property name."""
+        return Objective(
+            target_property=self.target_property,
+            goal=self.goal,
+            target_range=self.target_range,
+            constraints=tuple(self.constraints),
+            unit=self.target.unit,
+        )
 
     @property
     def target(self) -> TargetProperty:
@@ -250,6 +218,26 @@ def _known_property(value: str) -> str:
         raise ValueError(f"{error.message} {error.hint}") from error
 
 
+def parse_constraint(text: str) -> dict[str, Any]:
+    """``formation_energy <= 0.1 eV/atom`` in parts; the unit may be left out.
+
+    Raises:
+        ValueError: not of this form, or in another unit than the property's.
+    """
+    found = re.fullmatch(
+        r"\s*(\w+)\s*(<=|>=)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(\S+)?\s*", text
+    )
+    if found is None:
+        message = f"{text!r} is no constraint; write for example 'formation_energy <= 0'"
+        raise ValueError(message)
+    name, operator, number, unit = found.groups()
+    known = TARGET_PROPERTIES.get(name)
+    if unit is not None and known is not None and unit != known.unit:
+        message = f"{name} is given in {known.unit}, not {unit}"
+        raise ValueError(message)
+    return {"quantity": name, "op": operator, "bound": float(number)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What a simulated candidate is worth.
@@ -258,8 +246,7 @@ class Judgement:
         value: The target, in its unit.
         feasible: Whether every constraint holds.
         hit: Feasible and, with a target range, inside it.
-        score: Larger is better: the value, its negative, or the negative distance to the range;
-            minus infinity for a candidate that is not feasible.
+        score: Larger is better, see :meth:`Objective.merit`; minus infinity if not feasible.
     """
 
     value: float
@@ -268,22 +255,27 @@ class Judgement:
     score: float
 
 
+def observed(values: Mapping[str, float]) -> dict[str, float]:
+    """The properties among the values of an engine result, by property name."""
+    return {
+        name: float(number)
+        for name, entry in TARGET_PROPERTIES.items()
+        if (number := values.get(entry.value_name)) is not None and math.isfinite(number)
+    }
+
+
 def judge(config: CampaignConfig, values: Mapping[str, float]) -> Judgement | None:
     """Judge the values of a result; None where the target is missing among them."""
-    value = values.get(config.target.value_name)
-    if value is None or not math.isfinite(value):
+    quantities = observed(values)
+    value = quantities.get(config.target_property)
+    if value is None:
         return None
-    feasible = all(
-        (number := values.get(TARGET_PROPERTIES[c.property].value_name)) is not None
-        and c.holds(number)
-        for c in config.constraints
-    )
-    if config.target_range is not None:
-        low, high = config.target_range
-        distance = max(low - value, value - high, 0.0)
-        score, hit = -distance, feasible and distance == 0.0
-    else:
-        score, hit = (value if config.goal == "max" else -value), feasible
+    objective = config.objective
+    feasible = objective.feasible(quantities)
+    in_range = config.target_range is None or bool(objective.hits([value])[0])
     return Judgement(
-        value=value, feasible=feasible, hit=hit, score=score if feasible else -math.inf
+        value=value,
+        feasible=feasible,
+        hit=feasible and in_range,
+        score=float(objective.merit([value])[0]) if feasible else -math.inf,
     )

@@ -27,12 +27,14 @@ class Geometry:
         nearest: Shortest distance between any two sites, a.
         coordination: Role to number of neighbours in the first shell (any element, within 5 %
             of the shortest distance from that role).
+        bonds: Pair of roles (sorted) to its share of the shortest bonds, within 5 %.
     """
 
     volume: float
     contacts: Mapping[tuple[str, str], float]
     nearest: float
     coordination: Mapping[str, float]
+    bonds: Mapping[tuple[str, str], float]
 
 
 def get_prototype(name: str) -> Prototype:
@@ -76,11 +78,18 @@ def geometry(name: str) -> Geometry:
         shell = rows <= _SHELL_TOLERANCE * rows.min(axis=1, keepdims=True)
         return float(shell.sum(axis=1).mean())
 
+    shortest = (distances <= _SHELL_TOLERANCE * distances.min()).sum(axis=-1)
+    bonds: dict[tuple[str, str], float] = {}
+    for i, j in np.argwhere(shortest):
+        one, other = sorted((roles[i], roles[j]))
+        bonds[one, other] = bonds.get((one, other), 0.0) + shortest[i, j] / shortest.sum()
+
     return Geometry(
         volume=float(abs(np.linalg.det(lattice))),
         contacts={pair_: pair(*pair_) for pair_ in prototype.contacts},
         nearest=float(distances.min()),
         coordination={role: coordination(role) for role in prototype.roles},
+        bonds=bonds,
     )
 
 

@@ -1,0 +1,1 @@
+"""Design of experiments on materials: spaces, surrogates, acquisition, the loop. Pure policy."""
