@@ -209,13 +209,25 @@ class JobService:
             row = _visible_row(session, job_id, who, lock=True)
             if row.state in TERMINAL_STATES:
                 raise ConflictError(f"The job has already {_ended(row.state)}.")
-            if row.state == QUEUED:
-                self._end(session, row, CANCELLED, {}, error=None)
-            elif not row.cancel_requested:
-                row.cancel_requested = True
-                _add_event(session, row, "cancel_requested", {})
+            self._cancel(session, row)
             session.flush()
             return _view(row)
+
+    @classmethod
+    def cancel_in(cls, session: Session, job_id: uuid.UUID) -> None:
+        """Cancel as :meth:`cancel`, in the caller's transaction; an ended job stays as it is."""
+        row = session.scalar(select(JobTable).where(JobTable.id == job_id).with_for_update())
+        if row is not None and row.state not in TERMINAL_STATES:
+            cls._cancel(session, row)
+            session.flush()
+
+    @classmethod
+    def _cancel(cls, session: Session, row: JobTable) -> None:
+        if row.state == QUEUED:
+            cls._end(session, row, CANCELLED, {}, error=None)
+        elif not row.cancel_requested:
+            row.cancel_requested = True
+            _add_event(session, row, "cancel_requested", {})
 
     def retry(self, job_id: uuid.UUID, who: Principal) -> Job:
         """Queue a failed or cancelled job again, with its failures forgotten.

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -9,9 +10,14 @@ from typing import Any
 
 from nanoos.core.errors import StructureRefusedError
 from nanoos.db import StructureTable
-from nanoos.structures import Structure
+from nanoos.structures import Structure, analyze_symmetry, dimensionality
 
 MAX_FORMULA_LENGTH = 200
+
+MAX_SYMMETRY_SITES = 5_000
+MAX_DIMENSIONALITY_SITES = 2_000
+"""Above these the answer takes seconds, and says little of a crystal."""
+
 _CACHED_FACTS = 512
 
 
@@ -88,35 +94,21 @@ class StructureFacts:
 
 @lru_cache(maxsize=_CACHED_FACTS)
 def structure_facts(structure: Structure) -> StructureFacts:
-    """Symmetry and dimensionality; remembered, so that it may be computed ahead of a transaction."""
-    space_group, crystal_system = _symmetry(structure)
+    """Symmetry and dimensionality; remembered, so that it may be computed ahead of a transaction.
+
+    Each is None where the cell is too large to judge, or where there is no answer.
+    """
+    space_group = system = None
+    if structure.n_sites <= MAX_SYMMETRY_SITES:
+        with suppress(StructureRefusedError):
+            found = analyze_symmetry(structure)
+            space_group, system = found.number, found.crystal_system
+    small = structure.n_sites <= MAX_DIMENSIONALITY_SITES
     return StructureFacts(
-        space_group=space_group, crystal_system=crystal_system, dimensionality=None
+        space_group=space_group,
+        crystal_system=system,
+        dimensionality=dimensionality(structure) if small else None,
     )
-
-
-def _symmetry(structure: Structure) -> tuple[int | None, str | None]:
-    import spglib
-
-    dataset = spglib.get_symmetry_dataset(
-        (structure.lattice, structure.frac_coords, structure.atomic_numbers), symprec=0.01
-    )
-    if dataset is None:
-        return None, None
-    return dataset.number, _crystal_system(dataset.number)
-
-
-def _crystal_system(number: int) -> str:
-    bounds = (
-        (2, "triclinic"),
-        (15, "monoclinic"),
-        (74, "orthorhombic"),
-        (142, "tetragonal"),
-        (167, "trigonal"),
-        (194, "hexagonal"),
-        (230, "cubic"),
-    )
-    return next(name for last, name in bounds if number <= last)
 
 
 def structure_values(

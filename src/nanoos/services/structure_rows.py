@@ -12,10 +12,10 @@ from nanoos.core.errors import ConflictError, NotFoundError
 from nanoos.db import Database, MaterialTable, StructureTable
 from nanoos.services.access import Principal, visible
 from nanoos.services.structure_records import row_structure, structure_values
-from nanoos.structures import Structure
+from nanoos.structures import Structure, duplicate_key, find_duplicate
+from nanoos.structures.matching import VOLUME_TOLERANCE
 
-VOLUME_TOLERANCE = 0.01
-"""Relative difference of the volume per atom within which two cells may be the same crystal."""
+_ROUNDING_A3 = 1e-9
 
 
 def insert_ignoring(session: Session, table: Any, rows: Sequence[Mapping[str, Any]]) -> set[Any]:
@@ -28,11 +28,11 @@ def insert_ignoring(session: Session, table: Any, rows: Sequence[Mapping[str, An
         The ids that were inserted.
     """
     if session.get_bind().dialect.name == "sqlite":
-        statement: Any = sqlite.insert(table)
+        statement: Any = sqlite.insert(table.__table__)
     else:
-        statement = postgresql.insert(table)
-    statement = statement.values(list(rows)).on_conflict_do_nothing().returning(table.id)
-    return set(session.scalars(statement))
+        statement = postgresql.insert(table.__table__)
+    statement = statement.on_conflict_do_nothing().returning(table.__table__.c.id)
+    return set(session.scalars(statement, [dict(row) for row in rows]))
 
 
 def material_for(
@@ -40,10 +40,7 @@ def material_for(
 ) -> dict[str, uuid.UUID]:
     """Formula to the owner's material of it, made where it is missing."""
     wanted = sorted(set(formulas))  # one order for all, so that two imports cannot deadlock
-    query = select(MaterialTable.formula, MaterialTable.id).where(
-        MaterialTable.owner_id == owner_id, MaterialTable.formula.in_(wanted)
-    )
-    found = {formula: row_id for formula, row_id in session.execute(query)}
+    found = _materials(session, owner_id, wanted)
     missing = [formula for formula in wanted if formula not in found]
     if missing:
         insert_ignoring(
@@ -54,7 +51,7 @@ def material_for(
                 for formula in missing
             ],
         )
-        found = {formula: row_id for formula, row_id in session.execute(query)}
+        found = _materials(session, owner_id, wanted)
     if shared:
         session.execute(
             update(MaterialTable)
@@ -63,6 +60,17 @@ def material_for(
             .execution_options(synchronize_session=False)
         )
     return found
+
+
+def _materials(
+    session: Session, owner_id: uuid.UUID, formulas: Sequence[str]
+) -> dict[str, uuid.UUID]:
+    rows = session.execute(
+        select(MaterialTable.formula, MaterialTable.id)
+        .where(MaterialTable.owner_id == owner_id, MaterialTable.formula.in_(formulas))
+        .with_for_update(read=True, key_share=True)  # stays until its structures are stored
+    )
+    return {row.formula: row.id for row in rows}
 
 
 def check_material(session: Session, material_id: uuid.UUID, formula: str, who: Principal) -> None:
@@ -114,55 +122,44 @@ def insert_structures(
         )
         for structure, source in entries
     ]
-    inserted = insert_ignoring(session, StructureTable, rows)
-    stored = {row["content_hash"]: (row["id"], True) for row in rows if row["id"] in inserted}
-    others = [row["content_hash"] for row in rows if row["content_hash"] not in stored]
-    if others:
+    stored: dict[str, tuple[uuid.UUID, bool]] = {}
+    while rows:  # once, unless another transaction deletes a row between these two statements
+        inserted = insert_ignoring(session, StructureTable, rows)
+        stored |= {row["content_hash"]: (row["id"], True) for row in rows if row["id"] in inserted}
+        others = [row["content_hash"] for row in rows if row["content_hash"] not in stored]
         existing = session.execute(
             select(StructureTable.content_hash, StructureTable.id).where(
                 StructureTable.owner_id == owner_id, StructureTable.content_hash.in_(others)
             )
         )
-        stored |= {content_hash: (row_id, False) for content_hash, row_id in existing}
+        stored |= {row.content_hash: (row.id, False) for row in existing}
+        rows = [row for row in rows if row["content_hash"] not in stored]
     return stored
 
 
 def find_equal(database: Database, structure: Structure, owner_id: uuid.UUID) -> uuid.UUID | None:
-    """The owner's structure with this content, or the same crystal in another cell."""
+    """The owner's structure with this content, or the same crystal written differently."""
     per_atom = structure.volume / structure.n_sites
+    volume = StructureTable.volume_a3 / StructureTable.n_sites
+    near = volume.between(
+        per_atom * (1 - VOLUME_TOLERANCE) - _ROUNDING_A3,
+        per_atom / (1 - VOLUME_TOLERANCE) + _ROUNDING_A3,
+    )
+    own = StructureTable.owner_id == owner_id
     with database.read() as session:
         exact = session.scalar(
             select(StructureTable.id).where(
-                StructureTable.owner_id == owner_id,
-                StructureTable.content_hash == structure.content_hash,
+                own, StructureTable.content_hash == structure.content_hash
             )
         )
         if exact is not None:
             return exact
-        volume = StructureTable.volume_a3 / StructureTable.n_sites
         rows = list(
             session.scalars(
                 select(StructureTable)
-                .where(
-                    StructureTable.owner_id == owner_id,
-                    StructureTable.formula == structure.formula,
-                    volume.between(
-                        per_atom * (1 - VOLUME_TOLERANCE), per_atom * (1 + VOLUME_TOLERANCE)
-                    ),
-                )
+                .where(own, StructureTable.formula == duplicate_key(structure), near)
                 .order_by(StructureTable.created_at, StructureTable.id)
             )
         )
-    return next((row.id for row in rows if same_crystal(structure, row_structure(row))), None)
-
-
-def same_crystal(one: Structure, other: Structure) -> bool:
-    """Whether two cells describe one crystal."""
-    from pymatgen.analysis.structure_matcher import ElementComparator, StructureMatcher
-
-    if (one.spins is None) != (other.spins is None):
-        return False
-    matcher = StructureMatcher(
-        ltol=0.01, stol=0.05, angle_tol=1, scale=False, comparator=ElementComparator()
-    )
-    return bool(matcher.fit(one.to_pymatgen(), other.to_pymatgen()))
+    position = find_duplicate(structure, [row_structure(row) for row in rows])
+    return None if position is None else rows[position].id

@@ -1,30 +1,33 @@
 """Structures: stored once for each owner, found, exported and deleted."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nanoos.core.errors import NotFoundError
+from nanoos.core.errors import ForbiddenError, NotFoundError
 from nanoos.db import Database, StructureTable
 from nanoos.services.access import Principal, visible
 from nanoos.services.paging import Page, fetch_page
+from nanoos.services.structure_import import import_structures
 from nanoos.services.structure_queries import id_range, normal_formula, structure_filters
 from nanoos.services.structure_records import (
+    ImportLine,
     StructureRecord,
     check_formula_length,
     record_of,
+    row_structure,
     structure_facts,
 )
+from nanoos.services.structure_removal import IDS_PER_QUERY, delete_structures
 from nanoos.services.structure_rows import (
     check_material,
     find_equal,
     insert_structures,
-    material_for,
 )
-from nanoos.structures import Structure
+from nanoos.structures import ReadOutcome, Structure, export_bytes
 
 MAX_FOUND = 100
 
@@ -121,6 +124,21 @@ class StructureService:
         """Compute symmetry and dimensionality ahead of the transaction that will store it."""
         structure_facts(structure.right_handed())
 
+    def import_outcomes(
+        self, outcomes: Iterable[ReadOutcome], who: Principal, *, shared: bool = False
+    ) -> Iterator[ImportLine]:
+        """Store what readers gave, one line for each outcome, in order.
+
+        Rows are committed in batches and their lines given out after that, so every line that
+        was seen is true, and an import that is interrupted leaves whole structures only.
+
+        Args:
+            outcomes: From :func:`nanoos.structures.iter_structures`; consumed as it goes.
+            who: Becomes the owner.
+            shared: Whether everybody may see the new ones.
+        """
+        return import_structures(self._db, outcomes, who.user_id, shared=shared)
+
     # -- finding --------------------------------------------------------------------------
 
     def get(self, structure_id: uuid.UUID, who: Principal) -> StructureRecord:
@@ -201,6 +219,73 @@ class StructureService:
                 session.scalars(newest.where(StructureTable.formula == formula).limit(MAX_FOUND))
             )
             return [record_of(row) for row in rows]
+
+    def export(
+        self,
+        ids: Sequence[uuid.UUID],
+        who: Principal,
+        format: str,  # noqa: A002 - the name of the option everywhere else
+        *,
+        inner_format: str = "cif",
+    ) -> tuple[bytes, str, str]:
+        """Structures as one file: content, media type, suggested file name.
+
+        Args:
+            ids: In the order wanted.
+            who: Must see them all.
+            format: ``cif``, ``poscar`` (one structure), ``extxyz``, ``json`` or ``zip``.
+            inner_format: Of the files in a zip.
+
+        Raises:
+            NotFoundError: one of them is not there or not visible.
+            InvalidInputError: unknown format, no ids, or several for a format that holds one.
+        """
+        with self._db.read() as session:
+            rows = _visible_rows(session, ids, who)
+            items = [row_structure(rows[structure_id]) for structure_id in ids]
+        names = [
+            item.label or f"{item.formula}_{i.hex[:8]}" for item, i in zip(items, ids, strict=True)
+        ]
+        exported = export_bytes(items, format, names=names, inner_format=inner_format)
+        return exported.data, exported.media_type, exported.filename
+
+    # -- removing -------------------------------------------------------------------------
+
+    def delete(self, structure_id: uuid.UUID, who: Principal) -> None:
+        """Delete a structure with its predictions and simulations; their jobs are cancelled.
+
+        A running job is asked to end and stores nothing any more.
+
+        Raises:
+            NotFoundError: it is not there or not visible.
+            ForbiddenError: it is visible because it is shared, and somebody else's.
+            ConflictError: a campaign that runs now uses it.
+        """
+        with self._db.write() as session:
+            row = visible_structure(session, structure_id, who, lock=True)
+            if not who.is_admin and row.owner_id != who.user_id:
+                raise ForbiddenError(
+                    "This structure is shared with you; only its owner may delete it."
+                )
+            delete_structures(session, [structure_id])
+
+
+def _visible_rows(
+    session: Session, ids: Sequence[uuid.UUID], who: Principal
+) -> dict[uuid.UUID, StructureTable]:
+    """Id to row. Raises NotFoundError where one is not there or not visible."""
+    rows: dict[uuid.UUID, StructureTable] = {}
+    unique = list(dict.fromkeys(ids))
+    for start in range(0, len(unique), IDS_PER_QUERY):
+        chunk = unique[start : start + IDS_PER_QUERY]
+        found = session.scalars(
+            select(StructureTable).where(StructureTable.id.in_(chunk), visible(StructureTable, who))
+        )
+        rows |= {row.id: row for row in found}
+    missing = [str(structure_id) for structure_id in ids if structure_id not in rows]
+    if missing:
+        raise NotFoundError(f"There is no structure {missing[0]}.", details={"missing": missing})
+    return rows
 
 
 def visible_structure(
