@@ -1,6 +1,7 @@
 """Is this structure physically possible? Every structure passes here before it is used."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -179,9 +180,9 @@ def nearest_pair(
     padding = cutoff_a / heights
     points, owners = _with_images(wrapped, padding)
     tree = cKDTree(points @ cell)
-    distances, neighbours = tree.query(
-        wrapped @ cell, k=2, distance_upper_bound=np.nextafter(cutoff_a, 0)
-    )
+    below = float(np.nextafter(cutoff_a, 0))
+    found: Any = tree.query(wrapped @ cell, k=2, distance_upper_bound=below)
+    distances, neighbours = found
     # the first neighbour is the site itself or, at distance 0, its double
     nearest = int(np.argmin(distances[:, 1]))
     if not np.isfinite(distances[nearest, 1]):
@@ -204,7 +205,8 @@ def _compact_cell(
     if heights.min() < 4 * cutoff_a:
         from ase.geometry import minkowski_reduce
 
-        cell = np.asarray(minkowski_reduce(lattice)[0], dtype=np.float64)
+        reduce_cell: Any = minkowski_reduce  # not annotated in ASE
+        cell = np.asarray(reduce_cell(lattice)[0], dtype=np.float64)
         frac_coords = frac_coords @ lattice @ np.linalg.inv(cell)
     else:
         cell = lattice

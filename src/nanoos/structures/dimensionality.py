@@ -25,7 +25,8 @@ def dimensionality(structure: Structure) -> int:
     """
     from ase.geometry.dimensionality.rank_determination import RDA
 
-    graph: Any = RDA(structure.n_sites)  # type: ignore[no-untyped-call]
+    new_graph: Any = RDA  # not annotated in ASE
+    graph = new_graph(structure.n_sites)
     for first, second, offset in zip(*_bonds(structure), strict=True):
         graph.insert_bond(int(first), int(second), tuple(int(n) for n in offset))
     histogram = graph.check()

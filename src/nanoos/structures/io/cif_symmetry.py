@@ -34,6 +34,19 @@ _HM_TAGS = (
 _NUMBER_TAGS = ("_space_group_it_number", "_symmetry_int_tables_number")
 _TERM = re.compile(r"([+-]?)(?:(\d+(?:\.\d*)?|\.\d+)(?:/(\d+))?)?\*?([xyz])?")
 _N_HALL: Final = 530
+_MONOCLINIC = range(3, 16)
+_OLD_NAMES = {
+    "abm2": "aem2",
+    "aba2": "aea2",
+    "cmca": "cmce",
+    "cmma": "cmme",
+    "ccca": "ccce",
+}
+"""Names before 1992 of the groups that have an e glide today."""
+
+_SUFFIXES = {"h": "H", "r": "R", "s": "1", "z": "2"}
+"""How some databases write the setting behind the name, without a colon."""
+
 _AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -121,14 +134,22 @@ def _hall_table() -> tuple[dict[str, int], dict[str, list[int]], dict[int, list[
     by_number: dict[int, list[int]] = {}
     for hall_number in range(1, _N_HALL + 1):
         kind: Any = spglib.get_spacegroup_type(hall_number)
-        by_hall.setdefault(kind.hall_symbol.replace("=", '"').replace(" ", "").lower(), hall_number)
-        # the long form lists alternatives: "P 2_1/c = P 1 2_1/c 1"
-        names = {_folded(part) for part in kind.international.split("=")}
-        names |= {_folded(kind.international_short), _folded(kind.international_full)}
-        for name in names:
+        by_hall.setdefault(kind.hall_symbol.replace(" ", "").lower(), hall_number)
+        for name in _names(kind):
             by_name.setdefault(name, []).append(hall_number)
         by_number.setdefault(kind.number, []).append(hall_number)
     return by_hall, by_name, by_number
+
+
+def _names(kind: Any) -> set[str]:
+    """Names of one setting; spglib lists it as ``P 2_1/c = P 1 2_1/n 1``, the group first."""
+    own = kind.international.split("=")
+    own = own[1:] or own
+    names = {_folded(name) for name in (*own, kind.international_full)}
+    if kind.number in _MONOCLINIC:
+        # the short name leaves the two axes without symmetry out
+        names |= {_folded("".join(w for w in name.split() if w != "1")) for name in own}
+    return names
 
 
 def _from_name(block: Block, lattice: FloatArray) -> Operations:
@@ -141,9 +162,13 @@ def _from_name(block: Block, lattice: FloatArray) -> Operations:
     name = block.value(*_HM_TAGS)
     if name is not None:
         base, _, choice = name[0].partition(":")
-        return _database(
-            _chosen(by_name.get(_folded(base), []), choice.strip(), lattice, name[0], name[1])
-        )
+        settings = _named(base, by_name)
+        if not settings and base.strip()[-1:].lower() in _SUFFIXES:
+            settings, choice = (
+                _named(base.strip()[:-1], by_name),
+                _SUFFIXES[base.strip()[-1].lower()],
+            )
+        return _database(_chosen(settings, choice.strip(), lattice, name[0], name[1]))
     group = block.value(*_NUMBER_TAGS)
     if group is not None:
         number = int(group[0]) if group[0].isascii() and group[0].isdigit() else 0
@@ -155,6 +180,11 @@ def _from_name(block: Block, lattice: FloatArray) -> Operations:
     if hall is not None:
         raise _unknown(hall[0], hall[1])
     return np.eye(3)[None], np.zeros((1, 3))
+
+
+def _named(name: str, by_name: dict[str, list[int]]) -> list[int]:
+    folded = _folded(name)
+    return by_name.get(_OLD_NAMES.get(folded, folded), [])
 
 
 def _names_a_group(block: Block) -> bool:
@@ -174,6 +204,11 @@ def _chosen(settings: list[int], choice: str, lattice: FloatArray, name: str, li
         raise _unknown(name, line)
     if len(settings) == 1:
         return settings[0]
+    if not choice and all(_choice(s).lstrip("-")[:1] in {"a", "b", "c"} for s in settings):
+        axis = _unique_axis(lattice)
+        along = [s for s in settings if _choice(s).lstrip("-")[:1] == axis]
+        if len(along) == 1:
+            return along[0]
     if not choice and {_choice(s) for s in settings} == {"H", "R"}:
         # hexagonal axes have a right angle between a and c, rhombohedral ones do not
         a, b, c = lattice / np.linalg.norm(lattice, axis=1)[:, None]
@@ -189,6 +224,13 @@ def _chosen(settings: list[int], choice: str, lattice: FloatArray, name: str, li
             code="unknown_symmetry",
         )
     return matching[0]
+
+
+def _unique_axis(lattice: FloatArray) -> str:
+    """The axis at right angles to both others in a monoclinic cell, b where all are right."""
+    a, b, c = lattice / np.linalg.norm(lattice, axis=1)[:, None]
+    skew = {"b": abs(float(a @ c)), "c": abs(float(a @ b)), "a": abs(float(b @ c))}
+    return max(skew, key=skew.__getitem__)
 
 
 def _unknown(name: str, line: int) -> StructureRefusedError:
