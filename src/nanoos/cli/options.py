@@ -17,5 +17,3 @@ Paths = Annotated[list[Path], typer.Argument(help="Files, folders or zip archive
 IdOrPrefix = Annotated[
     str, typer.Argument(help="Its id, or the first characters of it (at least 6).")
 ]
-EXPORT_FORMATS = ("cif", "poscar", "extxyz", "json", "zip")
-"""What structures are written as."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from nanoos.core.errors import ConflictError, InvalidInputError, NotFoundError
-from nanoos.db import CampaignTable, Database, JobTable, StructureTable, Table
+from nanoos.db import CampaignTable, Database, JobTable, Table
 from nanoos.services.access import Principal, visible
 
 MIN_PREFIX: Final = 6
@@ -14,12 +14,11 @@ _HEX_DIGITS: Final = 32
 _TABLES: Final[dict[str, type[Table]]] = {
     "campaign": CampaignTable,
     "job": JobTable,
-    "structure": StructureTable,
 }
 
 
 def resolve_id(database: Database, kind: str, text: str, who: Principal) -> uuid.UUID:
-    """The id of the visible ``kind`` (``job``, ``campaign``, ``structure``) that ``text`` names.
+    """The id of the visible ``kind`` (``job``, ``campaign``) that ``text`` names.
 
     Args:
         database: Where to look.

@@ -1,0 +1,148 @@
+"""``nanoos relax``: one crystal to its nearest minimum, in this process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nanoos.cli import options
+from nanoos.cli.documents import print_document
+from nanoos.cli.output import format_for, write_bytes
+from nanoos.cli.render import Column, print_facts, print_table, progress, say
+
+if TYPE_CHECKING:
+    from nanoos.potentials import Potential, Relaxation
+    from nanoos.structures import Structure
+
+app = typer.Typer(name="relax")
+
+
+@app.command()
+def relax(
+    file: Annotated[Path, typer.Argument(help="A file with one structure.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it; - for stdout.")
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="cif, poscar, extxyz or json; default by the name."),
+    ] = None,
+    potential: Annotated[
+        str, typer.Option("--potential", "-p", help="'nanoos models list' shows them.")
+    ] = "CHGNet",
+    fmax: Annotated[float, typer.Option(help="Largest force that is left, eV/Å.")] = 0.01,
+    max_steps: Annotated[int, typer.Option(min=1, help="Give up after so many.")] = 300,
+    fix_cell: Annotated[bool, typer.Option("--fix-cell", help="Move the atoms only.")] = False,
+    break_symmetry: Annotated[
+        bool, typer.Option("--break-symmetry", help="Do not impose the space group.")
+    ] = False,
+    pressure_gpa: Annotated[
+        float, typer.Option("--pressure", help="GPa, positive in compression.")
+    ] = 0.0,
+    as_json: options.Json = False,
+) -> None:
+    """Relax a crystal with a universal potential, its symmetry kept; say what moved.
+
+    JSON: {"file", "output", "formula", "potential", "potential_version", "steps",
+    "energy_ev_per_atom": {"before", "after"}, "volume_a3", "lengths_a", "angles_deg",
+    "space_group" (each {"before", "after"}), "max_displacement_a", "max_force_ev_a",
+    "structure"}.
+    """
+    from nanoos.potentials import get_potential
+    from nanoos.potentials import relax as run_relaxation
+    from nanoos.structures import export_bytes, read_structure
+
+    kind = format_for(output, format_) if output is not None else None
+    structure = read_structure(file)
+    chosen = get_potential(potential)
+    with progress(f"relaxing {structure.formula}") as report:
+        relaxation = run_relaxation(
+            structure,
+            chosen,
+            fmax=fmax,
+            max_steps=max_steps,
+            relax_cell=not fix_cell,
+            keep_symmetry=not break_symmetry,
+            pressure_gpa=pressure_gpa,
+            progress=report,
+        )
+    if output is not None and kind is not None:
+        names = [structure.label or structure.formula]
+        write_bytes(output, export_bytes([relaxation.structure], kind, names=names).data)
+    document = _document(file, output, structure, chosen, relaxation)
+    if as_json:
+        print_document(document)
+    elif output is None or str(output) != "-":
+        _print(document)
+        say(f"Written to {output}." if output else "Not written: give -o FILE to keep it.")
+
+
+def _document(
+    file: Path,
+    output: Path | None,
+    structure: "Structure",
+    potential: "Potential",
+    relaxation: "Relaxation",
+) -> dict[str, Any]:
+    final = relaxation.structure
+    steps = relaxation.steps
+
+    def change(before: Any, after: Any) -> dict[str, Any]:
+        return {"before": before, "after": after}
+
+    return {
+        "file": file,
+        "output": output,
+        "formula": structure.formula,
+        "potential": potential.name,
+        "potential_version": potential.version,
+        "steps": len(steps) - 1,
+        "energy_ev_per_atom": change(
+            steps[0].energy_ev / structure.n_sites, relaxation.result.energy_ev_per_atom
+        ),
+        "volume_a3": change(structure.volume, final.volume),
+        "lengths_a": change(structure.lengths, final.lengths),
+        "angles_deg": change(structure.angles, final.angles),
+        "space_group": change(relaxation.space_group_before, relaxation.space_group_after),
+        "max_displacement_a": relaxation.max_displacement_a,
+        "max_force_ev_a": steps[-1].max_force_ev_a,
+        "structure": final,
+    }
+
+
+def _print(document: dict[str, Any]) -> None:
+    print_facts(
+        [
+            ("formula", document["formula"]),
+            ("potential", f"{document['potential']} {document['potential_version']}"),
+            ("steps", document["steps"]),
+            ("largest force left, eV/Å", document["max_force_ev_a"]),
+            ("farthest moved atom, Å", document["max_displacement_a"]),
+        ]
+    )
+    rows: list[tuple[str, Any, Any]] = []
+    for title, name, digits in (
+        ("energy, eV/atom", "energy_ev_per_atom", 5),
+        ("volume, Å³", "volume_a3", 3),
+    ):
+        rows.append((title, *(f"{document[name][when]:.{digits}f}" for when in _WHEN)))
+    for titles, name in (
+        (("a, Å", "b, Å", "c, Å"), "lengths_a"),
+        (("α, °", "β, °", "γ, °"), "angles_deg"),
+    ):
+        before, after = (document[name][when] for when in _WHEN)
+        rows += [
+            (title, f"{old:.4f}", f"{new:.4f}")
+            for title, old, new in zip(titles, before, after, strict=True)
+        ]
+    rows.append(("space group", *(document["space_group"][when] for when in _WHEN)))
+    columns = (
+        Column(title="", of=lambda row: row[0]),
+        Column(title="before", of=lambda row: row[1], right=True),
+        Column(title="after", of=lambda row: row[2], right=True),
+    )
+    print_table(columns, rows, empty="Nothing moved.")
+
+
+_WHEN = ("before", "after")
