@@ -159,6 +159,16 @@ def _check_distances(structure: Structure) -> None:
     )
 
 
+def fractional_coords(positions: npt.ArrayLike, lattice: FloatArray) -> FloatArray:
+    """Cartesian positions (n_sites, 3), Å, as fractional coordinates of the lattice.
+
+    Raises:
+        StructureRefusedError: ``zero_volume``: the vectors lie in one plane.
+    """
+    _check_volume(lattice)
+    return np.asarray(np.asarray(positions) @ np.linalg.inv(lattice), dtype=np.float64)
+
+
 def nearest_pair(
     lattice: FloatArray, frac_coords: FloatArray, *, cutoff_a: float
 ) -> tuple[int, int, float] | None:

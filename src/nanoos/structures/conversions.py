@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanoos.core.errors import StructureRefusedError
-from nanoos.structures.checks import MIN_VOLUME_A3, unknown_element
+from nanoos.structures.checks import fractional_coords, unknown_element
 from nanoos.structures.elements import ATOMIC_NUMBERS
 from nanoos.structures.structure import Structure
 
@@ -65,7 +65,7 @@ def from_ase(atoms: Any, *, label: str | None = None) -> Structure:
             ``noncollinear_spins``.
     """
     cell = np.asarray(atoms.cell, dtype=np.float64)
-    if not np.abs(np.linalg.det(cell)) >= MIN_VOLUME_A3 and not cell.any(axis=1).all():
+    if not cell.any(axis=1).all():
         raise StructureRefusedError(
             "The atoms have no cell in all three directions.",
             hint="Set a cell (atoms.center(vacuum=...) for slabs and molecules).",
@@ -83,7 +83,7 @@ def from_ase(atoms: Any, *, label: str | None = None) -> Structure:
     return Structure(
         lattice=cell,
         species=symbols,
-        frac_coords=atoms.get_scaled_positions(wrap=False),
+        frac_coords=fractional_coords(atoms.get_positions(), cell),
         charges=None if charges is None else tuple(charges),
         spins=None if spins is None else tuple(spins),
         label=label,

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from nanoos.core.errors import StructureRefusedError, TooLargeError
-from nanoos.structures.checks import check_n_sites, unknown_element
+from nanoos.structures.checks import check_n_sites, fractional_coords, unknown_element
 from nanoos.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from nanoos.structures.io.outcome import Entry, ReadLimits, refused_entry
 from nanoos.structures.io.text import (
@@ -251,23 +251,11 @@ def _structure(frame: _Frame) -> Structure:
     return Structure(
         lattice=lattice,
         species=_species(rows, columns, line),
-        frac_coords=_fractional(positions, lattice, line),
+        frac_coords=fractional_coords(positions, lattice),
         charges=charges,
         spins=spins,
         label=fields.get("label"),
     )
-
-
-def _fractional(positions: FloatArray, lattice: FloatArray, line: int) -> FloatArray:
-    try:
-        return np.asarray(positions @ np.linalg.inv(lattice), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        raise StructureRefusedError(
-            f"Line {line}: the lattice vectors lie in one plane: the cell has no volume.",
-            hint="Give three lattice vectors that span a cell; add vacuum to slabs and molecules.",
-            details={"line": line},
-            code="zero_volume",
-        ) from None
 
 
 def _floats(rows: list[list[str]], column: _Column, line: int, name: str) -> FloatArray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nanoos.core.errors import StructureRefusedError
-from nanoos.structures.checks import check_n_sites, unknown_element
+from nanoos.structures.checks import check_n_sites, fractional_coords, unknown_element
 from nanoos.structures.conversions import (
     OCCUPANCY_TOLERANCE,
     noncollinear_spins,
@@ -131,16 +131,8 @@ def _from_optimade(attributes: Mapping[str, Any], limits: ReadLimits) -> Structu
         if symbol not in ATOMIC_NUMBERS:
             raise unknown_element(symbol, where=f"site {site}")
         species.append(symbol)
-    coords = _fractional(positions, lattice)
+    coords = fractional_coords(positions, lattice)
     return Structure(lattice=lattice, species=tuple(species), frac_coords=coords)
-
-
-def _fractional(positions: FloatArray, lattice: FloatArray) -> FloatArray:
-    """Zeros for a flat cell, which the check that follows reports."""
-    try:
-        return np.asarray(positions @ np.linalg.inv(lattice), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return np.zeros_like(positions)
 
 
 def _optimade_species(kinds: Any) -> dict[str, str | StructureRefusedError]:
@@ -235,7 +227,7 @@ def _site_coordinates(site: Mapping[str, Any], lattice: FloatArray, number: int)
     if "abc" in site:
         return site["abc"]
     if "xyz" in site:
-        return _fractional(_array([site["xyz"]], 3, f"xyz of site {number}"), lattice)[0]
+        return fractional_coords(_array([site["xyz"]], 3, f"xyz of site {number}"), lattice)[0]
     raise invalid_json(f"site {number} has neither abc nor xyz")
 
 

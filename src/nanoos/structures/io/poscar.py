@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nanoos.core.errors import StructureRefusedError
-from nanoos.structures.checks import check_n_sites, unknown_element
+from nanoos.structures.checks import check_n_sites, fractional_coords, unknown_element
 from nanoos.structures.elements import ATOMIC_NUMBERS
 from nanoos.structures.io.outcome import Entry, ReadLimits
 from nanoos.structures.io.text import malformed, missing_lattice, numbers, shown, whole
@@ -54,8 +54,7 @@ def _structure(lines: list[str], limits: ReadLimits) -> Structure:
         rows.append(numbers(words, 3, line=at, what=f"site {site + 1}"))
     coords = np.array(rows, dtype=np.float64)
     if mode[0] in "cCkK":
-        _refuse_flat(lattice)
-        coords = (coords * scales) @ np.linalg.inv(lattice)
+        coords = fractional_coords(coords * scales, lattice)
     if symbols:
         species = [s for s, n in zip(symbols, counts, strict=True) for _ in range(n)]
     else:
@@ -66,15 +65,6 @@ def _structure(lines: list[str], limits: ReadLimits) -> Structure:
     return Structure(
         lattice=lattice, species=tuple(species), frac_coords=coords, label=comment or None
     )
-
-
-def _refuse_flat(lattice: FloatArray) -> None:
-    if abs(float(np.linalg.det(lattice))) < 1e-12:  # noqa: PLR2004
-        raise StructureRefusedError(
-            "Lines 3 to 5: the lattice vectors lie in one plane: the cell has no volume.",
-            hint="Give three lattice vectors that span a cell.",
-            code="zero_volume",
-        )
 
 
 def _lattice(lines: list[str]) -> tuple[FloatArray, FloatArray]:
@@ -93,17 +83,22 @@ def _lattice(lines: list[str]) -> tuple[FloatArray, FloatArray]:
     if count == 3 and (scales <= 0).any():  # noqa: PLR2004
         raise malformed("three scales must be positive.", line=2, hint="Give one scale or three.")
     if count == 1 and scales[0] == 0:
-        raise StructureRefusedError(
-            "Line 2: the scale is 0: the cell has no volume.",
-            hint="Give 1.0 where the vectors are in Å.",
-            code="zero_volume",
-        )
+        raise _no_volume("Line 2: the scale is 0")
     if count == 1 and scales[0] < 0:
         # a negative scale is the volume of the cell
-        _refuse_flat(lattice)
         volume = abs(float(np.linalg.det(lattice)))
+        if volume == 0:
+            raise _no_volume("Lines 3 to 5: the lattice vectors lie in one plane")
         scales = np.array([(-scales[0] / volume) ** (1 / 3)])
     return lattice * scales, scales
+
+
+def _no_volume(what: str) -> StructureRefusedError:
+    return StructureRefusedError(
+        f"{what}: the cell has no volume.",
+        hint="Give 1.0 and three vectors in Å that span a cell.",
+        code="zero_volume",
+    )
 
 
 def _symbols(lines: list[str]) -> tuple[list[str], list[int], int]:

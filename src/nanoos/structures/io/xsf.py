@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nanoos.structures.checks import check_n_sites, unknown_element
+from nanoos.structures.checks import check_n_sites, fractional_coords, unknown_element
 from nanoos.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from nanoos.structures.io.outcome import Entry, ReadLimits, refused_entry
 from nanoos.structures.io.text import malformed, missing_lattice, numbers, whole
@@ -71,10 +71,7 @@ def _structure(
     positions = np.array(
         [numbers(words[1:], 3, line=n, what="the position of this site") for n, words in rows]
     )
-    try:
-        coords = positions @ np.linalg.inv(lattice)
-    except np.linalg.LinAlgError:
-        coords = np.zeros_like(positions)  # the flat cell is reported by the check that follows
+    coords = fractional_coords(positions, lattice)
     return Structure(lattice=lattice, species=species, frac_coords=coords)
 
 
