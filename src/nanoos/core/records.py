@@ -1,6 +1,6 @@
 """Frozen records that travel between the parts: predictions, results and where they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,7 @@ class EngineResult:
         stress: (3, 3), eV/Å^3, tension positive, of the final structure.
         magmoms: (n_sites,), Bohr magnetons, where the potential gives them.
         series: Name with unit to numbers against step or volume.
+        labels: Name to text: ``space_group_before``, ``space_group_after``.
         warnings: Sentences about the quality of the run.
         files: Names of the files of the run folder worth keeping.
         provenance: Engine, potential, versions, hashes, command.
@@ -139,6 +140,66 @@ class EngineResult:
     stress: tuple[tuple[float, float, float], ...] | None = None
     magmoms: tuple[float, ...] | None = None
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     wall_time_s: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON types, every field; :meth:`from_dict` gives the same result back."""
+        return {
+            "success": self.success,
+            "workflow": self.workflow,
+            "energy_ev": self.energy_ev,
+            "values": dict(self.values),
+            "structure": self.structure.as_dict() if self.structure else None,
+            "provenance": {
+                "producer": self.provenance.producer,
+                "version": self.provenance.version,
+                "weights_sha256": self.provenance.weights_sha256,
+                "parameters": dict(self.provenance.parameters),
+                "software": dict(self.provenance.software),
+                "command": self.provenance.command,
+                "inputs_sha256": dict(self.provenance.inputs_sha256),
+            },
+            "forces": _lists(self.forces),
+            "stress": _lists(self.stress),
+            "magmoms": list(self.magmoms) if self.magmoms is not None else None,
+            "series": {name: list(numbers) for name, numbers in self.series.items()},
+            "labels": dict(self.labels),
+            "warnings": list(self.warnings),
+            "files": list(self.files),
+            "wall_time_s": self.wall_time_s,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "EngineResult":
+        """The inverse of :meth:`as_dict`."""
+        from nanoos.structures import Structure
+
+        fields = dict(data)
+        structure = fields.pop("structure")
+        magmoms = fields.pop("magmoms")
+        return cls(
+            structure=Structure.from_dict(structure) if structure else None,
+            provenance=Provenance(**fields.pop("provenance")),
+            forces=_triples(fields.pop("forces")),
+            stress=_triples(fields.pop("stress")),
+            magmoms=tuple(magmoms) if magmoms is not None else None,
+            series={name: tuple(numbers) for name, numbers in fields.pop("series").items()},
+            labels=dict(fields.pop("labels", {})),
+            warnings=tuple(fields.pop("warnings")),
+            files=tuple(fields.pop("files")),
+            **fields,
+        )
+
+
+Triples = tuple[tuple[float, float, float], ...]
+
+
+def _lists(rows: Triples | None) -> list[list[float]] | None:
+    return None if rows is None else [list(row) for row in rows]
+
+
+def _triples(rows: Iterable[Sequence[float]] | None) -> Triples | None:
+    return None if rows is None else tuple((row[0], row[1], row[2]) for row in rows)

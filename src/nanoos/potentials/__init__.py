@@ -1,21 +1,42 @@
 """Energies, forces and stresses from interatomic potentials, behind one interface."""
 
-from nanoos.potentials.base import Potential, PotentialResult, check_coverage
+from nanoos.potentials.base import Potential, PotentialResult
+from nanoos.potentials.coverage import check_elements, covered_elements, potentials_covering
+from nanoos.potentials.references import (
+    ElementReference,
+    ReferenceTable,
+    build_references,
+    formation_energy_ev_per_atom,
+    load_references,
+    write_references,
+)
 from nanoos.potentials.registry import (
     DEFAULT_POTENTIAL,
     POTENTIALS,
+    REFERENCE_POTENTIAL,
     get_potential,
-    potentials_covering,
 )
-from nanoos.potentials.threads import set_threads
+from nanoos.potentials.relaxation import Relaxation, relax
+from nanoos.potentials.runtime import set_device, set_threads
 
 __all__ = [
     "DEFAULT_POTENTIAL",
     "POTENTIALS",
+    "REFERENCE_POTENTIAL",
+    "ElementReference",
     "Potential",
     "PotentialResult",
-    "check_coverage",
+    "ReferenceTable",
+    "Relaxation",
+    "build_references",
+    "check_elements",
+    "covered_elements",
+    "formation_energy_ev_per_atom",
     "get_potential",
+    "load_references",
     "potentials_covering",
+    "relax",
+    "set_device",
     "set_threads",
+    "write_references",
 ]

@@ -1,6 +1,6 @@
 """Any potential as an ASE calculator."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
@@ -9,14 +9,14 @@ from nanoos.potentials.base import Potential, check_coverage
 from nanoos.structures import Structure
 
 
-class PotentialCalculator(Calculator):  # type: ignore[misc]  # ase is untyped
+class PotentialCalculator(Calculator):
     """Asks a :class:`Potential` whenever the atoms have changed.
 
     Energies in eV, forces in eV/Å, stress in eV/Å^3 (tension positive, ASE's Voigt order).
     Atoms are taken as periodic in all directions.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties = [  # noqa: RUF012  (ase declares it so)
         "energy",
         "free_energy",
         "forces",
@@ -25,7 +25,7 @@ class PotentialCalculator(Calculator):  # type: ignore[misc]  # ase is untyped
     ]
 
     def __init__(self, potential: Potential) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.potential = potential
         self.n_calls = 0
 
@@ -36,11 +36,11 @@ class PotentialCalculator(Calculator):  # type: ignore[misc]  # ase is untyped
         system_changes: Any = all_changes,
     ) -> None:
         """Fill ``results`` for ``atoms``; ASE calls this."""
-        super().calculate(atoms, properties, system_changes)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure = Structure(
-            lattice=self.atoms.cell.array,
-            species=tuple(self.atoms.get_chemical_symbols()),
-            frac_coords=self.atoms.get_scaled_positions(wrap=False),
+            lattice=atoms.cell.array,
+            species=tuple(atoms.get_chemical_symbols()),
+            frac_coords=atoms.get_scaled_positions(wrap=False),
         )
         check_coverage(self.potential, [structure])
         (result,) = self.potential.compute([structure])

@@ -107,23 +107,13 @@ def check_coverage(potential: Potential, structures: Sequence[Structure]) -> Non
     """Refuse structures with elements that the potential does not know.
 
     Raises:
-        InvalidInputError: code ``uncovered_element``; names the elements and the registered
-            potentials that cover all of them.
+        InvalidInputError: code ``uncovered_element``.
     """
-    wanted = {element for structure in structures for element in structure.composition}
-    missing = sorted(wanted - potential.elements)
-    if not missing:
-        return
-    from nanoos.potentials.registry import potentials_covering
+    from nanoos.potentials.coverage import check_elements
 
-    others = [name for name in potentials_covering(wanted) if name != potential.name]
-    hint = f"Covered by: {', '.join(others)}." if others else "No installed potential covers it."
-    raise InvalidInputError(
-        f"{potential.name} does not cover {', '.join(missing)}.",
-        hint=hint,
-        details={"elements": missing, "potential": potential.name, "covered_by": others},
-        code="uncovered_element",
-    )
+    wanted = {element for structure in structures for element in structure.species}
+    if not wanted <= potential.elements:
+        check_elements(potential.name, wanted)
 
 
 def batches(structures: Sequence[Structure], batch_size: int) -> Iterator[list[Structure]]:

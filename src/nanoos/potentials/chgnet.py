@@ -11,37 +11,31 @@ out low (Deng et al., npj Comput. Mater. 11, 9 (2025), DOI 10.1038/s41524-024-01
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import chgnet
 import numpy as np
 import torch
-from chgnet.graph import CrystalGraph
+from chgnet.graph.crystalgraph import CrystalGraph
 from chgnet.model.model import BatchedGraph, CHGNet
 
 from nanoos.core.records import LevelOfTheory
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
+from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.neighbors import neighbor_list
-from nanoos.potentials.registry import torch_device
-from nanoos.potentials.threads import apply_threads
+from nanoos.potentials.runtime import apply_threads, torch_device
 from nanoos.potentials.weights import file_sha256
 from nanoos.structures import Structure
-from nanoos.structures.elements import SYMBOLS
 
 _WEIGHTS = Path(chgnet.__file__).parent / "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
-_MAX_Z = 94
-_NOT_IN_MPTRJ = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
 
 
 class CHGNetPotential:
     """CHGNet 0.3.0 behind the common interface; one graph batch through the network a call."""
-
-    ELEMENTS: ClassVar[frozenset[str]] = frozenset(SYMBOLS[1 : _MAX_Z + 1]) - _NOT_IN_MPTRJ
-    """The 89 elements of its training set; the network would answer for others, wrongly."""
 
     name = "CHGNet"
     version = "0.3.0"
@@ -59,7 +53,7 @@ class CHGNetPotential:
     @property
     def elements(self) -> frozenset[str]:
         """The 89 elements of MPtrj."""
-        return self.ELEMENTS
+        return MPTRJ_ELEMENTS
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -151,24 +145,28 @@ class CHGNetPotential:
         bond_graph, undirected2directed = graph.line_graph_adjacency_list(
             cutoff=self._converter.bond_graph_cutoff
         )
-        integers = {"dtype": torch.int32}
-        reals = {"dtype": torch.float32}
+        lattice = torch.tensor(structure.lattice, dtype=torch.float32, requires_grad=True)
+        coords = torch.tensor(structure.frac_coords, dtype=torch.float32, requires_grad=True)
         return CrystalGraph(
-            atomic_number=torch.tensor(structure.atomic_numbers, **integers),
-            atom_frac_coord=torch.tensor(structure.frac_coords, **reals, requires_grad=True),
-            atom_graph=torch.tensor(atom_graph, **integers),
-            neighbor_image=torch.tensor(images, **reals),
-            directed2undirected=torch.tensor(directed2undirected, **integers),
-            undirected2directed=torch.tensor(undirected2directed, **integers),
-            bond_graph=torch.tensor(bond_graph, **integers),
-            lattice=torch.tensor(structure.lattice, **reals, requires_grad=True),
+            atomic_number=_integers(structure.atomic_numbers),
+            atom_frac_coord=coords,
+            atom_graph=_integers(atom_graph),
+            neighbor_image=torch.tensor(images, dtype=torch.float32),
+            directed2undirected=_integers(directed2undirected),
+            undirected2directed=_integers(undirected2directed),
+            bond_graph=_integers(bond_graph),
+            lattice=lattice,
             atom_graph_cutoff=self._converter.atom_graph_cutoff,
             bond_graph_cutoff=self._converter.bond_graph_cutoff,
         ).to(self.device)
 
 
+def _integers(values: Any) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.int32)
+
+
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Hide chgnet's conversion of a tensor of volumes, which newer torch warns about."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Converting a tensor with requires_grad", UserWarning)

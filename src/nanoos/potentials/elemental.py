@@ -9,7 +9,7 @@ Structures of the Elements (1974); Young, Phase Diagrams of the Elements (1991).
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -39,8 +39,8 @@ class ElementalCrystal:
     def structure(self, element: str) -> Structure:
         """The primitive cell, filled with ``element``."""
         import spglib
-        from pymatgen.core import Lattice
-        from pymatgen.core import Structure as PymatgenStructure
+        from pymatgen.core.lattice import Lattice
+        from pymatgen.core.structure import Structure as PymatgenStructure
 
         full = PymatgenStructure.from_spacegroup(
             self.space_group,
@@ -49,8 +49,9 @@ class ElementalCrystal:
             [list(site) for site in self.sites],
             tol=1e-3,
         )
-        cell = (full.lattice.matrix, full.frac_coords, np.ones(len(full)))
-        lattice, coords, _ = spglib.find_primitive(cell, symprec=1e-3)
+        cell: Any = (full.lattice.matrix, full.frac_coords, np.ones(len(full)))
+        primitive: Any = spglib.find_primitive(cell, symprec=1e-3)
+        lattice, coords, _ = primitive
         return Structure(
             lattice=lattice, species=(element,) * len(coords), frac_coords=coords, label=self.label
         )
@@ -100,10 +101,10 @@ Hg hg 3.457 6.663; Tl hcp 3.456 5.525; Pb fcc 4.951; Ac fcc 5.670; Th fcc 5.084;
 """
 
 
-def _molecular(label: str, lengths: tuple[float, float, float], y: float, z: float) -> "ElementalCrystal":
-    return ElementalCrystal(
-        label=label, space_group="Cmce", lengths=lengths, sites=((0.0, y, z),)
-    )
+def _molecular(
+    label: str, lengths: tuple[float, float, float], y: float, z: float
+) -> "ElementalCrystal":
+    return ElementalCrystal(label=label, space_group="Cmce", lengths=lengths, sites=((0.0, y, z),))
 
 
 def _cubic_molecule(label: str, a: float, bond: float) -> ElementalCrystal:

@@ -1,18 +1,18 @@
 """Lennard-Jones: the reference member, exact and fast, for tests of everything above it."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import covalent_radii
 
 from nanoos import __version__
 from nanoos.core.records import LevelOfTheory
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
+from nanoos.potentials.coverage import CORDERO_ELEMENTS
 from nanoos.potentials.neighbors import neighbor_list
 from nanoos.structures import Structure
 
-_COVERED_Z: Final = 96  # covalent radii are tabulated up to curium
 _SWITCH_START: Final = 0.8
 _MINIMUM: Final = 2 ** (1 / 6)
 
@@ -31,9 +31,6 @@ class LennardJones:
             by a quintic with two continuous derivatives.
         device: Ignored; there for the sake of the interface.
     """
-
-    REFERENCE_MEMBER: ClassVar[bool] = True
-    ELEMENTS: ClassVar[frozenset[str]] = frozenset(chemical_symbols[1 : _COVERED_Z + 1])
 
     name = "LJ"
     version = "1"
@@ -59,7 +56,7 @@ class LennardJones:
     @property
     def elements(self) -> frozenset[str]:
         """Every element with a tabulated covalent radius."""
-        return self.ELEMENTS
+        return CORDERO_ELEMENTS
 
     @property
     def software(self) -> dict[str, str]:
@@ -97,7 +94,7 @@ class LennardJones:
     def _one(self, structure: Structure, *, stress: bool) -> PotentialResult:
         sigmas = self._sigmas(structure)
         cutoff = self.cutoff_sigma * float(sigmas.max())
-        pairs = neighbor_list(structure, cutoff, isolated_allowed=True)
+        pairs = neighbor_list(structure, cutoff, may_be_isolated=CORDERO_ELEMENTS)
         vectors, r = pairs.vectors(structure), pairs.distances
         sigma = 0.5 * (sigmas[pairs.centers] + sigmas[pairs.neighbors])
         sixth = (sigma / r) ** 6

@@ -1,5 +1,6 @@
 """Periodic neighbour lists, shared by all potentials."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +39,18 @@ class NeighborList:
 
 
 def neighbor_list(
-    structure: Structure, cutoff: float, *, isolated_allowed: bool = False
+    structure: Structure, cutoff: float, *, may_be_isolated: Container[str] = ()
 ) -> NeighborList:
     """The pairs of ``structure`` nearer than ``cutoff`` (Å), sorted by centre.
 
+    Args:
+        structure: Any crystal.
+        cutoff: Å.
+        may_be_isolated: Elements whose atoms need no neighbour.
+
     Raises:
-        InvalidInputError: code ``isolated_atoms``; an atom has no neighbour and that is not
-            allowed, because a message-passing network says nothing sensible about it.
+        InvalidInputError: code ``isolated_atoms``; an atom has no neighbour: a message-passing
+            network says nothing sensible about it.
     """
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
@@ -64,8 +70,9 @@ def neighbor_list(
         images=np.asarray(np.rint(images[other]), dtype=np.int64),
         distances=np.asarray(distances[other], dtype=np.float64),
     )
-    isolated = sorted(set(range(structure.n_sites)) - set(found.centers.tolist()))
-    if isolated and not isolated_allowed:
+    alone = set(range(structure.n_sites)) - set(found.centers.tolist())
+    isolated = sorted(i for i in alone if structure.species[i] not in may_be_isolated)
+    if isolated:
         raise InvalidInputError(
             f"{structure.formula}: {len(isolated)} of {structure.n_sites} atoms have no neighbour "
             f"within {cutoff:g} Å (first: site {isolated[0]}, {structure.species[isolated[0]]}).",

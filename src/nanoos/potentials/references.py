@@ -55,7 +55,8 @@ class ElementReference:
         lengths: a, b, c of the primitive cell, Å.
         angles: Its angles, degrees.
         volume_a3_per_atom: Å^3.
-        cell: ``relaxed``, or ``experimental`` where dispersion binds the crystal.
+        cell: ``relaxed``, or ``experimental`` where dispersion binds the crystal, or where
+            the potential's own cell runs away.
         lowest: Name of the lowest candidate, the same where the ground state is lowest.
         lowest_below_ev_per_atom: How far the lowest lies below the reference, eV/atom, >= 0.
         candidates: Name to eV/atom of every candidate, None where its relaxation failed.
@@ -171,9 +172,7 @@ def formation_energy_ev_per_atom(
             code="uncovered_element",
         )
     total = sum(composition.values())
-    elements = sum(
-        references.references[e].energy_ev_per_atom * n for e, n in composition.items()
-    )
+    elements = sum(references.references[e].energy_ev_per_atom * n for e, n in composition.items())
     return energy_ev_per_atom - elements / total
 
 
@@ -245,11 +244,16 @@ def write_references(table: ReferenceTable, path: Path) -> None:
 
 def _reference(element: str, potential: Potential) -> ElementReference:
     crystals = candidates(element)
-    ground = _relaxed(crystals[0], element, potential)
+    cell = "experimental" if element in DISPERSION_BOUND else "relaxed"
+    try:
+        ground = _relaxed(crystals[0], element, potential, cell=cell)
+    except EngineError:
+        cell = "experimental"
+        ground = _relaxed(crystals[0], element, potential, cell=cell)
     energies: dict[str, float | None] = {crystals[0].label: ground.result.energy_ev_per_atom}
     for crystal in crystals[1:]:
         try:
-            relaxed = _relaxed(crystal, element, potential)
+            relaxed = _relaxed(crystal, element, potential, cell=cell)
         except EngineError:
             energies[crystal.label] = None
         else:
@@ -265,7 +269,7 @@ def _reference(element: str, potential: Potential) -> ElementReference:
         lengths=_rounded(structure.lengths),
         angles=_rounded(structure.angles),
         volume_a3_per_atom=round(structure.volume / structure.n_sites, 4),
-        cell="experimental" if element in DISPERSION_BOUND else "relaxed",
+        cell=cell,
         lowest=lowest[1],
         lowest_below_ev_per_atom=round(ground.result.energy_ev_per_atom - lowest[0], 6),
         candidates={k: None if e is None else round(e, 6) for k, e in energies.items()},
@@ -277,11 +281,13 @@ def _rounded(values: tuple[float, float, float]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _relaxed(crystal: ElementalCrystal, element: str, potential: Potential) -> Relaxation:
+def _relaxed(
+    crystal: ElementalCrystal, element: str, potential: Potential, *, cell: str
+) -> Relaxation:
     return relax(
         crystal.structure(element),
         potential,
         fmax=_FMAX_EV_A,
         max_steps=_MAX_STEPS,
-        relax_cell=element not in DISPERSION_BOUND,
+        relax_cell=cell == "relaxed",
     )

@@ -134,7 +134,7 @@ def space_group_label(structure: Structure, tolerance_a: float = SYMMETRY_TOLERA
     """International symbol and number, ``Fm-3m (225)``; ``P1 (1)`` where none can be found."""
     import spglib
 
-    cell = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
+    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         found = spglib.get_spacegroup(cell, symprec=tolerance_a)

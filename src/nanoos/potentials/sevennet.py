@@ -14,19 +14,18 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from nanoos.core.records import LevelOfTheory
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
+from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.neighbors import neighbor_list
-from nanoos.potentials.registry import torch_device
-from nanoos.potentials.threads import apply_threads
+from nanoos.potentials.runtime import apply_threads, torch_device
 from nanoos.potentials.weights import file_sha256
 from nanoos.structures import Structure
-from nanoos.structures.elements import SYMBOLS
 
 with warnings.catch_warnings():  # e3nn and sevenn compile with what newer torch deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -38,17 +37,16 @@ with warnings.catch_warnings():  # e3nn and sevenn compile with what newer torch
     from torch_geometric.data import Batch
 
 _WEIGHTS = Path(sevenn._const.SEVENNET_0_11Jul2024)  # noqa: SLF001
-_MAX_Z = 94
-_NOT_IN_MPTRJ = frozenset({"Po", "At", "Rn", "Fr", "Ra"})
+_SPARSE_METALS = frozenset({"Rb", "Cs"})
+"""Their own metals have next to no neighbour within the 5 Å cutoff. The network was trained on
+these metals, so what it says of a lone atom of them is the energy of the metal."""
+
 _VOIGT = ((0, 3, 5), (3, 1, 4), (5, 4, 2))
 """Where the library's order xx, yy, zz, xy, yz, zx goes in the tensor."""
 
 
 class SevenNetPotential:
     """SevenNet-0 behind the common interface; one graph batch through the network a call."""
-
-    ELEMENTS: ClassVar[frozenset[str]] = frozenset(SYMBOLS[1 : _MAX_Z + 1]) - _NOT_IN_MPTRJ
-    """The 89 elements of its training set."""
 
     name = "SevenNet"
     version = "0-11July2024"
@@ -62,7 +60,7 @@ class SevenNetPotential:
             warnings.simplefilter("ignore")  # deprecations inside e3nn, no accelerator found
             model = load_checkpoint(str(_WEIGHTS)).build_model()
         model.set_is_batch_data(True)
-        model.eval_type_map = torch.tensor(data=True)
+        model.eval_type_map = True
         self._model = model.to(self.device).eval()
         self._model.requires_grad_(requires_grad=False)
         self._cutoff = float(model.cutoff)
@@ -70,7 +68,7 @@ class SevenNetPotential:
     @property
     def elements(self) -> frozenset[str]:
         """The 89 elements of MPtrj."""
-        return self.ELEMENTS
+        return MPTRJ_ELEMENTS
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -134,7 +132,7 @@ class SevenNetPotential:
     def _graph(self, batch: list[Structure]) -> Any:
         graphs = []
         for structure in batch:
-            pairs = neighbor_list(structure, self._cutoff)
+            pairs = neighbor_list(structure, self._cutoff, may_be_isolated=_SPARSE_METALS)
             numbers = torch.tensor(structure.atomic_numbers)
             graphs.append(
                 AtomGraphData(

@@ -1,0 +1,255 @@
+"""What an engine is: files in, a program or a potential, files out, a result."""
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.records import EngineResult
+from nanoos.structures import Structure
+
+Progress = Callable[[float, str], None]
+"""Told of (fraction 0..1, message); may raise to stop the run."""
+
+RESULT_FILE: Final = "result.json"
+PARAMETERS_FILE: Final = "parameters.json"
+STRUCTURE_FILE: Final = "structure.json"
+INPUT_DIR: Final = "input"
+OUTPUT_DIR: Final = "output"
+
+
+class EngineParameters(BaseModel):
+    """What every engine's parameters have; closed, so a typo is an error and not a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workflow: str
+    """What to do; the engine says which workflows it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteOutcome:
+    """How a run ended.
+
+    Attributes:
+        success: The program finished and wrote a result.
+        wall_time_s: Seconds.
+        message: Why it failed, empty on success.
+        error: The error that a caller of :meth:`Engine.run` gets, None on success.
+    """
+
+    success: bool
+    wall_time_s: float
+    message: str = ""
+    error: EngineError | None = None
+
+
+P = TypeVar("P", bound=EngineParameters)
+
+
+class Engine(ABC, Generic[P]):
+    """Runs simulations of one kind.
+
+    An engine holds no state between calls: everything is in the two folders, so a run can be
+    repeated by hand from the input folder, and parsed again from the output folder.
+    """
+
+    name: ClassVar[str]
+    workflows: ClassVar[tuple[str, ...]]
+    default_workflow: ClassVar[str]
+    queue: ClassVar[str] = "md"
+    """Which queue its jobs wait in: ``ml``, ``md``, ``dft``."""
+    reference_member: ClassVar[bool] = False
+    """True for an engine that is there for tests and never a default."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Version of the engine."""
+
+    @abstractmethod
+    def parameters_type(self, workflow: str) -> type[P]:
+        """The closed parameter model of a workflow."""
+
+    def validate_parameters(self, parameters: Mapping[str, Any]) -> P:
+        """Parameters with every default filled in.
+
+        Raises:
+            InvalidInputError: an unknown workflow or parameter, or a value out of range; the
+                hint names what there is.
+        """
+        given = dict(parameters)
+        workflow = str(given.setdefault("workflow", self.default_workflow))
+        if workflow not in self.workflows:
+            raise InvalidInputError(
+                f"{self.name} has no workflow {workflow!r}.",
+                hint=f"It has: {', '.join(self.workflows)}.",
+                code="unknown_workflow",
+            )
+        model = self.parameters_type(workflow)
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            raise _refusal(self.name, model, error) from error
+
+    @abstractmethod
+    def validate(self, structure: Structure, parameters: Mapping[str, Any]) -> P:
+        """Refuse, before anything is spent, what cannot work for this structure.
+
+        Raises:
+            InvalidInputError: parameters, an element that is not covered, an impossible cell.
+        """
+
+    @abstractmethod
+    def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
+        """Rough cost on one thread, s; within a factor of about three."""
+
+    @abstractmethod
+    def prepare_input(
+        self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
+    ) -> Path:
+        """Write the input files to ``work_dir/input`` and give that folder.
+
+        Raises:
+            InvalidInputError: as :meth:`validate`.
+        """
+
+    @abstractmethod
+    def execute(
+        self,
+        input_dir: Path,
+        output_dir: Path,
+        timeout: float = 3600,
+        progress: Progress | None = None,
+    ) -> ExecuteOutcome:
+        """Run what the input folder says, write the output folder.
+
+        Args:
+            input_dir: From :meth:`prepare_input`.
+            output_dir: Made if it is not there.
+            timeout: Seconds after which the run is given up.
+            progress: Told how far it is; what it raises ends the run and is passed on.
+        """
+
+    def parse_output(self, output_dir: Path) -> EngineResult:
+        """Read the result of a finished run.
+
+        Raises:
+            EngineError: there is no complete result in the folder.
+        """
+        path = output_dir / RESULT_FILE
+        try:
+            return EngineResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EngineError(
+                f"There is no complete result in {output_dir.name}: {error}.",
+                hint="The run did not finish; see log.txt there.",
+                code="no_result",
+            ) from error
+
+    def run(
+        self,
+        structure: Structure,
+        parameters: Mapping[str, Any],
+        work_dir: Path,
+        *,
+        timeout: float = 3600,
+        progress: Progress | None = None,
+    ) -> EngineResult:
+        """Prepare, execute and parse.
+
+        Returns:
+            The result; its ``files`` are relative to ``work_dir``.
+
+        Raises:
+            InvalidInputError: refused before anything ran.
+            EngineError: it ran and did not give a result that may be used.
+        """
+        input_dir = self.prepare_input(structure, parameters, work_dir)
+        output_dir = work_dir / OUTPUT_DIR
+        outcome = self.execute(input_dir, output_dir, timeout=timeout, progress=progress)
+        if not outcome.success:
+            raise outcome.error or EngineError(outcome.message)
+        return self.parse_output(output_dir)
+
+
+def _refusal(
+    engine: str, model: type[EngineParameters], error: ValidationError
+) -> InvalidInputError:
+    """The first complaint of pydantic in words, with the nearest name for a typo."""
+    import difflib
+
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "parameters"
+    if first["type"] == "extra_forbidden":
+        names = list(model.model_fields)
+        near = difflib.get_close_matches(where, names, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        return InvalidInputError(
+            f"{engine} has no parameter {where!r}.",
+            hint=f"{hint}There are: {', '.join(names)}.",
+            details={"parameter": where},
+            code="unknown_parameter",
+        )
+    return InvalidInputError(
+        f"{engine}: parameter {where!r}: {first['msg']}.",
+        hint=f"See the parameters of the workflow in the documentation of {engine}.",
+        details={"parameter": where},
+        code="invalid_parameter",
+    )
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """The whole file or none: written beside it, flushed to disk, renamed."""
+    scratch = path.with_name(f".{path.name}.part")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)
+
+
+def write_input(structure: Structure, parameters: EngineParameters, work_dir: Path) -> Path:
+    """Write structure and parameters as JSON to ``work_dir/input``."""
+    input_dir = work_dir / INPUT_DIR
+    input_dir.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(
+        input_dir / STRUCTURE_FILE, json.dumps(structure.as_dict(), indent=1) + "\n"
+    )
+    write_text_atomically(
+        input_dir / PARAMETERS_FILE, json.dumps(parameters.model_dump(mode="json"), indent=1) + "\n"
+    )
+    return input_dir
+
+
+def read_input(input_dir: Path) -> tuple[Structure, dict[str, Any]]:
+    """The inverse of :func:`write_input`.
+
+    Raises:
+        InvalidInputError: a file is missing or is not what it should be.
+    """
+    try:
+        structure = json.loads((input_dir / STRUCTURE_FILE).read_text(encoding="utf-8"))
+        parameters = json.loads((input_dir / PARAMETERS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"{input_dir} is not an input folder: {error}.",
+            hint=f"It holds {STRUCTURE_FILE} and {PARAMETERS_FILE}.",
+        ) from error
+    return Structure.from_dict(structure), parameters
+
+
+def hashes(input_dir: Path) -> dict[str, str]:
+    """File name to SHA-256 of every file in the folder."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(input_dir.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    }

@@ -1,0 +1,1 @@
+"""Universal potentials as an engine."""

@@ -1,0 +1,157 @@
+"""The engine that runs potentials in this process: MLIP, and LJ for tests."""
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from nanoos import __version__
+from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.records import EngineResult, Provenance
+from nanoos.engines.base import (
+    Engine,
+    ExecuteOutcome,
+    Progress,
+    hashes,
+    read_input,
+    write_input,
+)
+from nanoos.engines.mlip import output
+from nanoos.engines.mlip.parameters import (
+    EquationOfStateParameters,
+    MLIPParameters,
+    RelaxParameters,
+    SinglePointParameters,
+)
+from nanoos.engines.mlip.workflows import WORKFLOWS
+from nanoos.potentials import REFERENCE_POTENTIAL, check_elements, get_potential
+from nanoos.structures import Structure
+
+_PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
+    "single_point": SinglePointParameters,
+    "relax": RelaxParameters,
+    "equation_of_state": EquationOfStateParameters,
+}
+
+_COST_S: Final = {"CHGNet": (0.03, 0.010), "SevenNet": (0.04, 0.025), "LJ": (0.001, 0.0005)}
+"""Seconds of one evaluation with forces on one core: per call, per atom."""
+
+_EVALUATIONS: Final = {"single_point": 1, "relax": 20, "equation_of_state": 60}
+
+
+class MLIPEngine(Engine[MLIPParameters]):
+    """Single points, relaxations and equations of state with any registered potential.
+
+    Runs in the calling process, so the weights are loaded once; ``python -m
+    nanoos.engines.mlip INPUT_DIR OUTPUT_DIR`` repeats a run by hand. The timeout is looked at
+    between two evaluations of the potential.
+    """
+
+    name: ClassVar[str] = "MLIP"
+    workflows: ClassVar[tuple[str, ...]] = tuple(_PARAMETERS)
+    default_workflow: ClassVar[str] = "relax"
+    queue: ClassVar[str] = "md"
+
+    @property
+    def version(self) -> str:
+        """The version of this package; the potential's stands in the result."""
+        return __version__
+
+    def parameters_type(self, workflow: str) -> type[MLIPParameters]:
+        """The closed parameter model of a workflow."""
+        return _PARAMETERS[workflow]
+
+    def validate(self, structure: Structure, parameters: Mapping[str, Any]) -> MLIPParameters:
+        """Check parameters, cell and elements, without loading the potential."""
+        checked = self.validate_parameters(parameters)
+        structure.validated()
+        check_elements(checked.potential, structure.species)
+        if isinstance(checked, RelaxParameters) and checked.pressure_gpa and not checked.relax_cell:
+            raise InvalidInputError(
+                "A pressure without relax_cell has no effect.", hint="Set relax_cell to true."
+            )
+        return checked
+
+    def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
+        """Rough cost on one thread, s, without loading the potential."""
+        checked = self.validate_parameters(parameters)
+        per_call, per_atom = _COST_S.get(checked.potential, _COST_S["SevenNet"])
+        evaluations = _EVALUATIONS[checked.workflow]
+        if checked.workflow == "equation_of_state" and output.is_volume_only(structure):
+            evaluations = 8  # two batches of energies
+        return evaluations * (per_call + per_atom * structure.n_sites)
+
+    def prepare_input(
+        self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
+    ) -> Path:
+        """Write ``structure.json`` and ``parameters.json``."""
+        return write_input(structure, self.validate(structure, parameters), work_dir)
+
+    def execute(
+        self,
+        input_dir: Path,
+        output_dir: Path,
+        timeout: float = 3600,
+        progress: Progress | None = None,
+    ) -> ExecuteOutcome:
+        """Run the workflow; see :class:`Engine`. ``log.txt`` tells what happened."""
+        started = time.monotonic()
+        structure, given = read_input(input_dir)
+        checked = self.validate(structure, given)
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with output.RunLog(output_dir / output.LOG_FILE) as log:
+
+            def tick(fraction: float, message: str) -> None:
+                log.line(message)
+                if time.monotonic() - started > timeout:
+                    raise EngineError(
+                        f"Not finished within {timeout:g} s.",
+                        hint="Raise the timeout, or use a smaller cell.",
+                        code="timeout",
+                    )
+                if progress is not None:
+                    progress(fraction, message)
+
+            log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
+            try:
+                potential = get_potential(checked.potential)
+                finding = WORKFLOWS[checked.workflow](structure, potential, checked, tick)
+            except EngineError as error:
+                log.line(f"failed: {error}")
+                seconds = time.monotonic() - started
+                return ExecuteOutcome(
+                    success=False, wall_time_s=seconds, message=error.message, error=error
+                )
+            provenance = Provenance(
+                producer=f"{self.name}/{potential.name}",
+                version=f"{self.version}/{potential.version}",
+                weights_sha256=potential.weights_sha256,
+                parameters=checked.model_dump(mode="json"),
+                software={"nanoos": __version__, **potential.software},
+                command=f"{shlex.quote(Path(sys.executable).name)} -m nanoos.engines.mlip "
+                f"{input_dir.name} {output_dir.name}",
+                inputs_sha256=hashes(input_dir),
+            )
+            seconds = time.monotonic() - started
+            log.line(f"done in {seconds:.2f} s")
+        output.write(output_dir, finding, provenance, seconds)
+        return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
+
+
+
+class LennardJonesEngine(MLIPEngine):
+    """The reference member: the same workflows on the Lennard-Jones potential, for tests."""
+
+    name: ClassVar[str] = "LJ"
+    reference_member: ClassVar[bool] = True
+
+    def validate_parameters(self, parameters: Mapping[str, Any]) -> MLIPParameters:
+        """As every engine, but the potential is the reference member."""
+        checked = super().validate_parameters({"potential": REFERENCE_POTENTIAL, **parameters})
+        if checked.potential != REFERENCE_POTENTIAL:
+            raise InvalidInputError(
+                f"The LJ engine does not run {checked.potential}.", hint="Use the MLIP engine."
+            )
+        return checked

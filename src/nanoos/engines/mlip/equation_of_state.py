@@ -1,0 +1,203 @@
+"""Energy against volume.
+
+Where symmetry leaves nothing but the volume free (rocksalt, zincblende, cubic perovskite), no
+optimiser runs: one batch of energies over a wide range of volumes finds the minimum, a second
+batch about it gives the fit. Elsewhere the crystal is relaxed first, and at each volume its
+atoms are relaxed in the shape of the minimum, so the bulk modulus of a non-cubic crystal is
+that at fixed shape, an upper bound of the hydrostatic one (for c/a near its optimum over the
+range the difference is of second order).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from nanoos.core.errors import EngineError
+from nanoos.engines.mlip.birch_murnaghan import BirchMurnaghan, fit_birch_murnaghan
+from nanoos.engines.mlip.freedom import symmetry_freedom
+from nanoos.engines.mlip.parameters import EquationOfStateParameters
+from nanoos.potentials import Potential, PotentialResult, Relaxation, relax
+from nanoos.potentials.relaxation import RelaxationStep
+from nanoos.structures import Structure
+
+Tick = Callable[[float, str], None]
+
+SCAN_RATIOS: Final = tuple(float(r) for r in np.geomspace(0.72, 1.45, 10))
+"""Volumes of the wide scan relative to the given one: tabulated radii err by some 20 %."""
+
+_EDGE_POINTS: Final = 2
+_RECENTRE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EquationOfState:
+    """Volumes, energies, their fit and the crystal at the minimum.
+
+    Attributes:
+        fit: Per atom.
+        volumes_a3: (n_points,), Å^3/atom, ascending.
+        energies_ev: (n_points,), eV/atom.
+        structure: At the fitted volume.
+        result: The potential's answer there.
+        relaxation: The relaxation that came first, where there was one.
+        extended: Whether the range had to be moved to hold the minimum.
+    """
+
+    fit: BirchMurnaghan
+    volumes_a3: tuple[float, ...]
+    energies_ev: tuple[float, ...]
+    structure: Structure
+    result: PotentialResult
+    relaxation: Relaxation | None
+    extended: bool
+
+    @property
+    def steps(self) -> tuple[RelaxationStep, ...]:
+        """Geometries of the relaxation that came first."""
+        return self.relaxation.steps if self.relaxation else ()
+
+
+def equation_of_state(
+    structure: Structure, potential: Potential, parameters: EquationOfStateParameters, tick: Tick
+) -> EquationOfState:
+    """Scan, fit, and evaluate the crystal at the minimum.
+
+    Raises:
+        EngineError: ``no_minimum``, also after the range was moved once; or what
+            :func:`~nanoos.potentials.relaxation.relax` raises.
+    """
+    freedom = symmetry_freedom(structure)
+    only_volume = parameters.keep_symmetry and not (freedom.shape or freedom.positions)
+    relaxation = None
+    start = structure
+    if parameters.relax_first and only_volume:
+        start = _wide_scan(structure, potential)
+        tick(0.4, "wide scan of volumes done")
+    elif parameters.relax_first:
+        relaxation = relax(
+            structure,
+            potential,
+            fmax=parameters.fmax,
+            max_steps=parameters.max_steps,
+            keep_symmetry=parameters.keep_symmetry,
+            progress=lambda fraction, message: tick(0.4 * fraction, message),
+        )
+        start = relaxation.structure
+    free_atoms = freedom.positions or not parameters.keep_symmetry
+    fit, volumes, energies, best, extended = _centred(
+        start, potential, parameters, tick, free_atoms=free_atoms
+    )
+    final = best.scaled_to_volume(fit.volume_a3 * best.n_sites)
+    final, result = _settled(final, potential, parameters, free_atoms=free_atoms)
+    return EquationOfState(
+        fit=fit,
+        volumes_a3=tuple(volumes.tolist()),
+        energies_ev=tuple(energies.tolist()),
+        structure=final,
+        result=result,
+        relaxation=relaxation,
+        extended=extended,
+    )
+
+
+def _wide_scan(structure: Structure, potential: Potential) -> Structure:
+    """The structure scaled near its minimum, by energies alone; moved on once if need be."""
+    ratios = np.array(SCAN_RATIOS)
+    for _ in range(2):
+        cells = [structure.scaled_to_volume(structure.volume * r) for r in ratios]
+        energies = potential.energies(cells) / structure.n_sites
+        lowest = int(np.argmin(energies))
+        if 0 < lowest < len(ratios) - 1:
+            break
+        ratios = ratios * (ratios[lowest] / ratios[len(ratios) // 2])
+    else:
+        raise EngineError(
+            f"{structure.formula}: the energy still falls at "
+            f"{cells[lowest].volume / structure.n_sites:.2f} Å^3/atom, the end of the volumes tried.",
+            hint="Start from a cell nearer to equilibrium.",
+            details={
+                "volumes_a3": [c.volume / c.n_sites for c in cells],
+                "energies_ev": energies.tolist(),
+            },
+            code="no_minimum",
+        )
+    # a parabola through three points in log volume is enough to centre the fine scan
+    near = np.log(ratios[lowest - 1 : lowest + 2])
+    c2, c1, _ = np.polyfit(near, energies[lowest - 1 : lowest + 2], 2)
+    ratio = float(np.exp(np.clip(-c1 / (2 * c2), near[0], near[2])))
+    return structure.scaled_to_volume(structure.volume * ratio)
+
+
+def _centred(
+    start: Structure,
+    potential: Potential,
+    parameters: EquationOfStateParameters,
+    tick: Tick,
+    *,
+    free_atoms: bool,
+) -> tuple[BirchMurnaghan, np.ndarray, np.ndarray, Structure, bool]:
+    """The fit with its minimum well inside the range; the range is moved at most once."""
+    centre = start
+    for attempt in range(2):
+        volumes, energies, cells = _scan(
+            centre, potential, parameters, tick, free_atoms=free_atoms
+        )
+        lowest = int(np.argmin(energies))
+        try:
+            fit = fit_birch_murnaghan(volumes, energies)
+        except EngineError:
+            if attempt:
+                raise
+            centre = cells[lowest]
+            continue
+        middle = centre.volume / centre.n_sites
+        drift = abs(fit.volume_a3 / middle - 1)
+        if attempt or drift < _RECENTRE * parameters.eos_strain:
+            return fit, volumes, energies, cells[lowest], attempt > 0
+        centre = cells[lowest].scaled_to_volume(fit.volume_a3 * start.n_sites)
+    raise AssertionError  # the loop returns or raises
+
+
+def _scan(
+    centre: Structure,
+    potential: Potential,
+    parameters: EquationOfStateParameters,
+    tick: Tick,
+    *,
+    free_atoms: bool,
+) -> tuple[np.ndarray, np.ndarray, list[Structure]]:
+    """Volumes (Å^3/atom), energies (eV/atom) and cells about ``centre``."""
+    ratios = np.linspace(
+        1 - parameters.eos_strain, 1 + parameters.eos_strain, parameters.eos_points
+    )
+    cells = [centre.scaled_to_volume(centre.volume * float(ratio)) for ratio in ratios]
+    if free_atoms:
+        for i, cell in enumerate(cells):
+            cells[i] = _settled(cell, potential, parameters, free_atoms=True)[0]
+            tick(0.4 + 0.5 * (i + 1) / len(cells), f"volume {i + 1} of {len(cells)}")
+    energies = potential.energies(cells) / centre.n_sites
+    tick(0.9, f"{len(cells)} volumes done")
+    return ratios * centre.volume / centre.n_sites, energies, cells
+
+
+def _settled(
+    structure: Structure,
+    potential: Potential,
+    parameters: EquationOfStateParameters,
+    *,
+    free_atoms: bool,
+) -> tuple[Structure, PotentialResult]:
+    """The structure with its atoms relaxed in the given cell, if they are free at all."""
+    if not free_atoms:
+        return structure, potential.compute([structure])[0]
+    relaxed = relax(
+        structure,
+        potential,
+        fmax=parameters.fmax,
+        max_steps=parameters.max_steps,
+        relax_cell=False,
+        keep_symmetry=parameters.keep_symmetry,
+    )
+    return relaxed.structure, relaxed.result

@@ -1,0 +1,65 @@
+"""What symmetry leaves free: the shape of the cell, the positions of the atoms."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A
+from nanoos.structures import Structure
+
+_MAX_SITES: Final = 200
+_PROBE_SEED: Final = 0
+_ZERO: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freedom:
+    """Attributes: ``shape``, more than the volume of the cell; ``positions``, any atom."""
+
+    shape: bool
+    positions: bool
+
+
+def symmetry_freedom(structure: Structure) -> Freedom:
+    """What can change without breaking the space group (found at 0.01 Å).
+
+    A random strain and a random displacement are averaged over the group: what survives is
+    free. Above 200 sites everything is taken as free.
+    """
+    import spglib
+
+    everything = Freedom(shape=True, positions=True)
+    if structure.n_sites > _MAX_SITES:
+        return everything
+    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found: Any = spglib.get_symmetry(cell, symprec=SYMMETRY_TOLERANCE_A)
+    if not found:
+        return everything
+    rng = np.random.default_rng(_PROBE_SEED)
+    strain = rng.normal(size=(3, 3))
+    strain = strain + strain.T
+    moves = rng.normal(size=(structure.n_sites, 3))
+    mean_strain = np.zeros((3, 3))
+    mean_moves = np.zeros_like(moves)
+    lattice, inverse = structure.lattice, np.linalg.inv(structure.lattice)
+    coords = structure.frac_coords
+    for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+        cartesian = (inverse @ rotation.T @ lattice).T  # column vectors
+        mean_strain += cartesian @ strain @ cartesian.T
+        image = coords @ rotation.T + translation
+        difference = image[:, None, :] - coords[None, :, :]
+        difference -= np.rint(difference)
+        target = np.linalg.norm(difference @ lattice, axis=2).argmin(axis=1)
+        mean_moves[target] += moves @ cartesian.T
+    n_operations = len(found["rotations"])
+    mean_strain /= n_operations
+    mean_moves = mean_moves / n_operations
+    mean_moves -= mean_moves.mean(axis=0)  # a shift of everything is no change
+    off = mean_strain - np.trace(mean_strain) / 3 * np.eye(3)
+    return Freedom(
+        shape=bool(np.abs(off).max() > _ZERO), positions=bool(np.abs(mean_moves).max() > _ZERO)
+    )
