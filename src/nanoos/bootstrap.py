@@ -14,6 +14,7 @@ from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
 from nanoos.services.predictions import PredictionService
+from nanoos.services.reports import ReportService
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
 from nanoos.services.users import UserService
@@ -30,6 +31,7 @@ def build_services(settings: Settings) -> Services:
     jobs = JobService(database, lease_s=settings.lease_seconds)
     structures = StructureService(database)
     simulations = SimulationService(database, jobs, structures)
+    campaigns = CampaignService(database, jobs, structures, simulations)
     return Services(
         database=database,
         artifacts=artifacts,
@@ -46,7 +48,8 @@ def build_services(settings: Settings) -> Services:
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,
-        campaigns=CampaignService(database, jobs, structures, simulations),
+        campaigns=campaigns,
+        reports=ReportService(campaigns, simulations),
         close=database.dispose,
     )
 

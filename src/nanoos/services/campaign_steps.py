@@ -22,7 +22,7 @@ from nanoos.db import (
 )
 from nanoos.db.jobs import CANCELLED, FAILED, TERMINAL_STATES
 from nanoos.design.campaign import CampaignConfig, judge
-from nanoos.services.campaign_policy import Choice, choose
+from nanoos.services.campaign_policy import Choice, batch_size, choose
 from nanoos.services.campaign_progress import apply_outcome, wake
 from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
@@ -68,7 +68,10 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     if snapshot.steps_granted == 0:
         return _change_state(snapshot, "paused", "It was asked for these steps only.")
     context.progress(0.1, "choosing candidates")
-    choice = choose(config, snapshot.candidates, snapshot.iterations, snapshot.budget_left)
+    wanted = snapshot.budget_left  # the baseline's order is fixed: its whole budget at once
+    if not snapshot.is_baseline:
+        wanted = min(wanted, batch_size(config, snapshot.candidates))
+    choice = choose(config, snapshot.candidates, snapshot.iterations, wanted)
     if not choice.chosen:
         return _finish(services, snapshot, "Every candidate of the space has been simulated.")
     plan = _plan(services, config)
@@ -198,9 +201,7 @@ def _apply_if_ended(
 
     Its job is locked first: it either has ended, or will find this candidate when it does.
     """
-    job = session.scalar(
-        select(JobTable).where(JobTable.id == simulation.job_id).with_for_update()
-    )
+    job = session.scalar(select(JobTable).where(JobTable.id == simulation.job_id).with_for_update())
     if job is not None and job.state in TERMINAL_STATES:
         apply_outcome(candidate, simulation, job)
 
@@ -297,7 +298,6 @@ def tell_campaign(session: Session, job: JobTable) -> None:
     if row is not None and row.state == "running":
         row.state = "failed" if job.state == FAILED else "paused"
         row.reason = job.error["message"] if job.error else "Its step was cancelled."
-
 
 
 CAMPAIGN = JobKind(name="campaign", handler=run_step, on_terminal=tell_campaign)

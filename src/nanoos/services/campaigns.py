@@ -4,15 +4,23 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from nanoos.core.errors import ConfigError, ConflictError, ForbiddenError, NotFoundError
+from nanoos.core.errors import (
+    ConfigError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
 from nanoos.db import CampaignTable, CandidateTable, Database, IterationTable
-from nanoos.design.campaign import CampaignConfig, judge
+from nanoos.design.campaign import CampaignConfig, judge, observed
+from nanoos.design.metrics import best_so_far, hits_so_far
 from nanoos.design.spaces import Space, build_space
 from nanoos.services.access import Principal, changeable, visible
 from nanoos.services.campaign_progress import enqueue_step, waiting
@@ -115,6 +123,40 @@ class SelectedCandidate:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a campaign would be, said before anything is spent.
+
+    Attributes:
+        raw_size: Combinations before constraints.
+        size: Candidates.
+        excluded: Why combinations were removed, and how many for each reason.
+        simulations: Of the campaign, at most.
+        baseline_simulations: Of the random baseline, at most; those that the campaign also
+            chooses are done once.
+        cross_checks: Simulations of winners with the other potential.
+        seconds_per_simulation: Rough mean over the space, on one thread.
+        seconds: Rough time of everything with ``concurrency`` simulations at once.
+        missing: What this machine lacks, a sentence each with what to do.
+    """
+
+    raw_size: int
+    size: int
+    excluded: Mapping[str, int]
+    simulations: int
+    baseline_simulations: int
+    cross_checks: int
+    seconds_per_simulation: float
+    seconds: float
+    concurrency: int
+    missing: Sequence[str]
+
+
+_ESTIMATE_SAMPLE = 20
+_START_UP_S = 15.0
+"""Loading the potential in a fresh worker."""
+
+
 class CampaignService:
     """Makes, runs and reads campaigns."""
 
@@ -212,6 +254,49 @@ class CampaignService:
                 )
         return space
 
+    def estimate(
+        self, config: CampaignConfig | Mapping[str, Any], *, concurrency: int
+    ) -> Estimate:
+        """Size, cost, time and what is missing; nothing is stored.
+
+        Raises:
+            ConfigError: as :meth:`create`.
+        """
+        from nanoos.engines import get_engine
+
+        checked = as_config(config)
+        missing: list[str] = []
+        space = build_space(checked.parameter_space)
+        try:
+            self.check(checked)
+        except UnavailableError as error:
+            missing.append(f"{error.message} {error.hint or ''}".strip())
+        simulation = checked.simulation
+        engine = get_engine(simulation.engine)()
+        parameters = {**simulation.parameters, "workflow": simulation.workflow}
+        step = max(1, space.size // _ESTIMATE_SAMPLE)
+        costs = [
+            engine.estimate_seconds(point.structure(), parameters)
+            for point in islice(space, 0, None, step)
+        ]
+        per_simulation = sum(costs) / len(costs)
+        simulations = min(checked.simulation_budget, space.size)
+        baseline = simulations if checked.baseline.enabled else 0
+        checks = checked.cross_check.top if checked.cross_check is not None else 0
+        total = simulations + baseline + checks
+        return Estimate(
+            raw_size=space.raw_size,
+            size=space.size,
+            excluded=space.excluded,
+            simulations=simulations,
+            baseline_simulations=baseline,
+            cross_checks=checks,
+            seconds_per_simulation=per_simulation,
+            seconds=_START_UP_S + total * per_simulation / concurrency,
+            concurrency=concurrency,
+            missing=missing,
+        )
+
     # -- running -------------------------------------------------------------------------
 
     def run(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
@@ -269,9 +354,7 @@ class CampaignService:
         with self._db.read() as session:
             return self._view(session, _visible_row(session, campaign_id, who))
 
-    def page(
-        self, who: Principal, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[Campaign]:
+    def page(self, who: Principal, *, cursor: str | None = None, limit: int = 50) -> Page[Campaign]:
         """Campaigns, newest first; baselines are part of theirs and not listed."""
         query: Select[Any] = select(CampaignTable).where(
             visible(CampaignTable, who), CampaignTable.baseline_of_id.is_(None)
@@ -317,9 +400,9 @@ class CampaignService:
             unit=config.target.unit,
             goal=config.goal,
             target_range=config.target_range,
-            best=best_so_far(config, own),
-            baseline=best_so_far(config, baseline),
-            hits=_hits_so_far(config, own),
+            best=best_so_far(outcomes(own), config.objective),
+            baseline=best_so_far(outcomes(baseline), config.objective),
+            hits=hits_so_far(outcomes(own), config.objective),
             iterations=iterations,
         )
 
@@ -440,32 +523,13 @@ def as_config(config: CampaignConfig | Mapping[str, Any]) -> CampaignConfig:
         raise config_error("The campaign", error, known=known) from error
 
 
-def best_so_far(
-    config: CampaignConfig, candidates: Sequence[CampaignCandidate]
-) -> list[float | None]:
-    """Value of the best feasible candidate after each one, in the order chosen."""
-    series: list[float | None] = []
-    best: tuple[float, float] | None = None
-    for candidate in candidates:
-        if candidate.state == "selected":
-            continue
-        judgement = judge(config, candidate.values) if candidate.values is not None else None
-        if judgement is not None and judgement.feasible:
-            pair = (judgement.score, judgement.value)
-            best = pair if best is None else max(best, pair)
-        series.append(best[1] if best is not None else None)
-    return series
-
-
-def _hits_so_far(config: CampaignConfig, candidates: Sequence[CampaignCandidate]) -> list[int]:
-    hits, series = 0, []
-    for candidate in candidates:
-        if candidate.state == "selected":
-            continue
-        judgement = judge(config, candidate.values) if candidate.values is not None else None
-        hits += judgement is not None and judgement.hit
-        series.append(hits)
-    return series
+def outcomes(candidates: Sequence[CampaignCandidate]) -> list[Mapping[str, float] | None]:
+    """What each ended candidate gave, by property name; None for one that failed."""
+    return [
+        observed(candidate.values) if candidate.values is not None else None
+        for candidate in candidates
+        if candidate.state != "selected"
+    ]
 
 
 def _row(config: CampaignConfig, who: Principal, *, key: str | None) -> CampaignTable:
@@ -514,9 +578,7 @@ def _candidate_rows(session: Session, campaign_id: uuid.UUID) -> Sequence[Candid
     ).all()
 
 
-def _candidate_view(
-    config: CampaignConfig, order: int, row: CandidateTable
-) -> CampaignCandidate:
+def _candidate_view(config: CampaignConfig, order: int, row: CandidateTable) -> CampaignCandidate:
     judgement = judge(config, row.values) if row.values is not None else None
     return CampaignCandidate(
         order=order,

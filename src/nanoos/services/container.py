@@ -10,6 +10,7 @@ from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
 from nanoos.services.predictions import PredictionService
+from nanoos.services.reports import ReportService
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
 from nanoos.services.users import UserService
@@ -30,4 +31,5 @@ class Services:
     job_files: JobFiles
     simulations: SimulationService
     campaigns: CampaignService
+    reports: ReportService
     close: Callable[[], None]

@@ -2,16 +2,19 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import select
 
-from nanoos.core.errors import NotFoundError
-from nanoos.db import ArtifactStore, ArtifactTable, Database, JobTable, db_now
+from nanoos.core.errors import InvalidInputError, NotFoundError
+from nanoos.db import ArtifactStore, Database, JobTable
 from nanoos.services.access import Principal, visible
+from nanoos.services.job_attempts import JobAttempts
+from nanoos.services.job_kinds import JobClaim
 
 LOG_NAME = "log.txt"
 
@@ -35,8 +38,9 @@ class JobFiles:
     """Run folders (``runs_dir/<job id>``) and the sealed files of finished jobs.
 
     The log and the scratch of a job live in its run folder. When a job ends, the files its
-    handler names and the log are sealed in the artifact store and the folder is removed; a
-    killed attempt's folder stays for the next one.
+    handler names (all of them when it failed) and the log are sealed in the artifact store and
+    the folder is removed; a killed attempt's folder stays for the next one. Run folders are on
+    the machine that runs the job: elsewhere its files are seen once they are sealed.
     """
 
     def __init__(self, database: Database, store: ArtifactStore, runs_dir: Path) -> None:
@@ -44,33 +48,56 @@ class JobFiles:
         self._store = store
         self._runs_dir = runs_dir
 
+    @property
+    def store(self) -> ArtifactStore:
+        """Where sealed files are."""
+        return self._store
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where the run folders are."""
+        return self._runs_dir
+
     def run_dir(self, job_id: uuid.UUID) -> Path:
         """The job's own folder; made if missing."""
         path = self._runs_dir / str(job_id)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def seal(self, job_id: uuid.UUID, files: Sequence[Path]) -> list[dict[str, Any]]:
-        """Put files and the log into the artifact store; returns what the job's row records."""
-        run_dir = self.run_dir(job_id)
+    def seal(self, job_id: uuid.UUID, files: Iterable[Path]) -> list[dict[str, Any]]:
+        """Put files and the log into the artifact store; returns what the job's row records.
+
+        Raises:
+            TransientError: the store cannot be written.
+            ValueError: a file outside the run folder.
+        """
+        run_dir = self._runs_dir / str(job_id)
         log = run_dir / LOG_NAME
-        chosen = [*files, log] if log.exists() and log.stat().st_size else list(files)
+        chosen = {path.relative_to(run_dir).as_posix(): path for path in files}
+        chosen.pop(LOG_NAME, None)
+        with suppress(FileNotFoundError):
+            if log.stat().st_size:
+                chosen[LOG_NAME] = log
         entries = []
-        for path in chosen:
+        for name, path in chosen.items():
             sha256, size = self._store.put_file(path)
-            name = path.relative_to(run_dir).as_posix()
             entries.append({"name": name, "sha256": sha256, "size_bytes": size})
-        if entries:
-            with self._db.write() as session:
-                for entry in entries:
-                    row = session.get(ArtifactTable, entry["sha256"])
-                    if row is None:
-                        session.merge(
-                            ArtifactTable(sha256=entry["sha256"], size_bytes=entry["size_bytes"])
-                        )
-                    else:
-                        row.last_named_at = db_now()
         return entries
+
+    def seal_all(self, job_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Seal everything in the run folder: what is kept of a job that failed."""
+        folder = self._runs_dir / str(job_id)
+        return self.seal(job_id, (folder / file.name for file in self._in_folder(job_id)))
+
+    def keep(self, jobs: JobAttempts, claim: JobClaim) -> None:
+        """Seal and name what a job left that ended without completing; remove its folder.
+
+        Raises:
+            TransientError: the store or the database cannot be written; nothing was removed.
+        """
+        sealed = self.seal_all(claim.job_id)
+        jobs.record_files(claim.job_id, claim.attempt, sealed)
+        self.discard(claim.job_id)
 
     def discard(self, job_id: uuid.UUID) -> None:
         """Remove the run folder of a job that has ended."""
@@ -79,56 +106,85 @@ class JobFiles:
     def names(self, job_id: uuid.UUID, who: Principal) -> Sequence[JobFile]:
         """Files of a job: sealed ones, or what its run folder holds now."""
         sealed = self._sealed(job_id, who)
-        if sealed is not None:
-            return [
-                JobFile(name=e["name"], size_bytes=e["size_bytes"], sha256=e["sha256"])
-                for e in sealed
-            ]
-        folder = self._runs_dir / str(job_id)
+        if sealed is None:
+            return self._in_folder(job_id)
         return [
-            JobFile(
-                name=path.relative_to(folder).as_posix(),
-                size_bytes=path.stat().st_size,
-                sha256=None,
-            )
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            JobFile(name=e["name"], size_bytes=e["size_bytes"], sha256=e["sha256"]) for e in sealed
         ]
+
+    def _in_folder(self, job_id: uuid.UUID) -> list[JobFile]:
+        folder = self._runs_dir / str(job_id)
+        found = []
+        for path in sorted(folder.rglob("*")):
+            with suppress(FileNotFoundError):  # removed while we look
+                if path.is_file() and not path.is_symlink():
+                    size = path.stat().st_size
+                    name = path.relative_to(folder).as_posix()
+                    found.append(JobFile(name=name, size_bytes=size, sha256=None))
+        return found
 
     def open(self, job_id: uuid.UUID, name: str, who: Principal) -> IO[bytes]:
         """Open one file. Raises NotFoundError where the job or the file is not there."""
-        sealed = self._sealed(job_id, who)
-        if sealed is not None:
-            for entry in sealed:
-                if entry["name"] == name:
-                    return self._store.open(entry["sha256"])
-        else:
-            folder = (self._runs_dir / str(job_id)).resolve()
+        for _ in range(2):  # the job may end, and its folder go, between the row and the file
+            sealed = self._sealed(job_id, who)
+            if sealed is not None:
+                for entry in sealed:
+                    if entry["name"] == name:
+                        return self._store.open(entry["sha256"])
+                break
+            handle = self._open_in_folder(job_id, name)
+            if handle is not None:
+                return handle
+        raise NotFoundError(f"The job has no file {name!r}.", hint="List its files first.")
+
+    def _open_in_folder(self, job_id: uuid.UUID, name: str) -> IO[bytes] | None:
+        folder = (self._runs_dir / str(job_id)).resolve()
+        try:
             path = (folder / name).resolve()
             if path.is_relative_to(folder) and path.is_file():
                 return path.open("rb")
-        raise NotFoundError(f"The job has no file {name!r}.", hint="List its files first.")
+        except (OSError, ValueError):  # gone meanwhile, or a name that no file can have
+            return None
+        return None
 
-    def log(self, job_id: uuid.UUID, who: Principal, *, offset: int = 0) -> bytes:
-        """The log from byte ``offset`` on; empty where there is none yet."""
+    def log(
+        self, job_id: uuid.UUID, who: Principal, *, offset: int = 0, limit: int | None = None
+    ) -> bytes:
+        """The log from byte ``offset`` on; empty where there is none yet.
+
+        Args:
+            job_id: The job.
+            who: Who asks.
+            offset: Where to begin, bytes.
+            limit: How many bytes at most; None: all.
+
+        Raises:
+            NotFoundError: no such job.
+            InvalidInputError: a negative offset or limit.
+        """
+        if offset < 0 or (limit is not None and limit < 0):
+            raise InvalidInputError("offset and limit count bytes, they cannot be negative.")
         try:
             with self.open(job_id, LOG_NAME, who) as handle:
                 handle.seek(offset)
-                return handle.read()
+                return handle.read() if limit is None else handle.read(limit)
         except NotFoundError:
-            self._sealed(job_id, who)
+            if any(file.name == LOG_NAME for file in self.names(job_id, who)):
+                raise
             return b""
 
     def _sealed(self, job_id: uuid.UUID, who: Principal) -> list[Mapping[str, Any]] | None:
         with self._db.read() as session:
-            row = session.scalar(
-                select(JobTable).where(JobTable.id == job_id, visible(JobTable, who))
-            )
-            if row is None:
-                raise NotFoundError(f"There is no job {job_id}.")
-            return row.files
+            found = session.execute(
+                select(JobTable.files).where(JobTable.id == job_id, visible(JobTable, who))
+            ).one_or_none()
+        if found is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        files: list[Mapping[str, Any]] | None = found.files
+        return files
 
-    def iter_chunks(self, handle: IO[bytes], size: int = 1 << 16) -> Iterator[bytes]:
+    @staticmethod
+    def iter_chunks(handle: IO[bytes], size: int = 1 << 16) -> Iterator[bytes]:
         """Read an open file in pieces and close it."""
         with handle:
             while chunk := handle.read(size):

@@ -287,7 +287,7 @@ class SimulationService:
             )
 
 
-def _query() -> Select[Any]:
+def _query() -> Select[SimulationTable, JobTable]:
     return (
         select(SimulationTable, JobTable)
         .join(JobTable, JobTable.id == SimulationTable.job_id)
