@@ -10,7 +10,7 @@ from nanoos.cli import options
 from nanoos.cli.documents import print_document
 from nanoos.cli.finding import QUERY_HELP, query_structures
 from nanoos.cli.opening import services
-from nanoos.cli.output import write_output
+from nanoos.cli.output import refuse_both_on_stdout, write_output
 from nanoos.cli.render import say
 from nanoos.core.errors import NotFoundError
 
@@ -35,13 +35,14 @@ def export(
 
     JSON: {"file", "structures": number, "ids"}.
     """
+    refuse_both_on_stdout(output, as_json=as_json)
     with services() as lab:
         found = query_structures(lab, query)
         ids = [record.id for record in islice(found, limit)]
         if not ids:
             raise NotFoundError(f"No structure meets {query!r}.", hint=QUERY_HELP)
         written = write_output(lab, ids, output, format_)
-    if as_json and str(output) != "-":
+    if as_json:
         print_document({"file": output, "structures": written, "ids": ids})
     else:
         say(f"{written} structures written to {output}.")

@@ -43,6 +43,14 @@ def format_for(path: Path, given: str | None) -> str:
     return named
 
 
+def refuse_both_on_stdout(path: Path | None, *, as_json: bool) -> None:
+    """Raise InvalidInputError where a file and JSON would both go to standard output."""
+    if as_json and path == STANDARD_OUTPUT:
+        raise InvalidInputError(
+            "--json and '-o -' both write to standard output.", hint="Leave one of them out."
+        )
+
+
 def write_output(lab: "Services", ids: Sequence[uuid.UUID], path: Path, format_: str | None) -> int:
     """Export structures to ``path`` (``-``: standard output); returns how many."""
     from nanoos.cli.opening import local_user

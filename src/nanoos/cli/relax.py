@@ -7,7 +7,7 @@ import typer
 
 from nanoos.cli import options
 from nanoos.cli.documents import print_document
-from nanoos.cli.output import format_for, write_bytes
+from nanoos.cli.output import STANDARD_OUTPUT, format_for, refuse_both_on_stdout, write_bytes
 from nanoos.cli.render import Column, print_facts, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from nanoos.structures import Structure
 
 app = typer.Typer(name="relax")
+
+_WHEN = ("before", "after")
+_LENGTHS = ("a, Å", "b, Å", "c, Å")
+_ANGLES = ("α, °", "β, °", "γ, °")
 
 
 @app.command()
@@ -53,6 +57,7 @@ def relax(
     from nanoos.potentials import relax as run_relaxation
     from nanoos.structures import export_bytes, read_structure
 
+    refuse_both_on_stdout(output, as_json=as_json)
     kind = format_for(output, format_) if output is not None else None
     structure = read_structure(file)
     chosen = get_potential(potential)
@@ -73,7 +78,7 @@ def relax(
     document = _document(file, output, structure, chosen, relaxation)
     if as_json:
         print_document(document)
-    elif output is None or str(output) != "-":
+    elif output != STANDARD_OUTPUT:
         _print(document)
         say(f"Written to {output}." if output else "Not written: give -o FILE to keep it.")
 
@@ -121,16 +126,11 @@ def _print(document: dict[str, Any]) -> None:
             ("farthest moved atom, Å", document["max_displacement_a"]),
         ]
     )
-    rows: list[tuple[str, Any, Any]] = []
-    for title, name, digits in (
-        ("energy, eV/atom", "energy_ev_per_atom", 5),
-        ("volume, Å³", "volume_a3", 3),
-    ):
-        rows.append((title, *(f"{document[name][when]:.{digits}f}" for when in _WHEN)))
-    for titles, name in (
-        (("a, Å", "b, Å", "c, Å"), "lengths_a"),
-        (("α, °", "β, °", "γ, °"), "angles_deg"),
-    ):
+    rows = [
+        ("energy, eV/atom", *(f"{document['energy_ev_per_atom'][when]:.5f}" for when in _WHEN)),
+        ("volume, Å³", *(f"{document['volume_a3'][when]:.3f}" for when in _WHEN)),
+    ]
+    for titles, name in ((_LENGTHS, "lengths_a"), (_ANGLES, "angles_deg")):
         before, after = (document[name][when] for when in _WHEN)
         rows += [
             (title, f"{old:.4f}", f"{new:.4f}")
@@ -143,6 +143,3 @@ def _print(document: dict[str, Any]) -> None:
         Column(title="after", of=lambda row: row[2], right=True),
     )
     print_table(columns, rows, empty="Nothing moved.")
-
-
-_WHEN = ("before", "after")

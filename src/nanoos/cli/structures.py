@@ -10,7 +10,7 @@ from nanoos.cli import options
 from nanoos.cli.documents import page_document, print_document, to_document
 from nanoos.cli.finding import find_structure
 from nanoos.cli.opening import confirmed, local_user, services
-from nanoos.cli.output import write_output
+from nanoos.cli.output import refuse_both_on_stdout, write_output
 from nanoos.cli.render import (
     Column,
     print_facts,
@@ -203,10 +203,11 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Write structures to one file. JSON: {"file", "structures": number, "ids"}."""
+    refuse_both_on_stdout(output, as_json=as_json)
     with services() as lab:
         ids = [find_structure(lab, text).id for text in structures]
         written = write_output(lab, ids, output, format_)
-    if as_json and str(output) != "-":
+    if as_json:
         print_document({"file": output, "structures": written, "ids": ids})
     else:
         say(f"{written} structures written to {output}.")

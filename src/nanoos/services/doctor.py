@@ -1,0 +1,361 @@
+"""What works on this machine, what does not, and the command that mends it.
+
+Every check looks and changes nothing: it makes no folder, no database and no table.
+"""
+
+import contextlib
+import shutil
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import psutil
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+
+from nanoos import __version__
+from nanoos.core.errors import NanoosError, UnavailableError
+from nanoos.core.registry import Registry
+from nanoos.db import Database, JobTable, db_now
+from nanoos.db.jobs import QUEUED, RUNNING
+from nanoos.services.schema import schema_state
+
+Status = Literal["ok", "warning", "failed"]
+
+MIN_FREE_BYTES: Final = 2 << 30
+WAITING_S: Final = 60.0
+"""A ready job that waits longer, in a queue where nothing runs, has no worker."""
+SILENT_S: Final = 300.0
+"""A running job whose lease ended so long ago is stuck: no reconciler saw it."""
+_TIMEOUT_S: Final = 3.0
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    (
+        "9p",
+        "afs",
+        "afpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+    )
+)
+_PACKAGES: Final = {
+    "ml": ("torch", "chgnet", "sevenn"),
+    "design": ("botorch", "gpytorch", "smact", "matplotlib", "plotly"),
+    "api": ("fastapi", "uvicorn", "pyjwt", "pwdlib"),
+    "lab": ("celery", "redis", "psycopg"),
+}
+_BASE_PACKAGES: Final = ("numpy", "scipy", "pymatgen", "ase", "spglib", "sqlalchemy", "alembic")
+_BROKER_PORTS: Final = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        area: ``packages``, ``storage``, ``database``, ``broker``, ``models``, ``jobs``.
+        name: What was looked at.
+        status: ``ok``; ``warning``: something that not everybody needs is missing; ``failed``.
+        message: What was found.
+        hint: The command or setting that mends it.
+    """
+
+    area: str
+    name: str
+    status: Status
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the settings say, as far as the checks need it."""
+
+    data_dir: Path
+    database_url: str
+    broker_url: str
+
+
+def run_checks(surroundings: Surroundings) -> Iterator[Check]:
+    """Every check, one after the other; a check that fails stops none."""
+    yield from check_packages()
+    yield from check_storage(surroundings.data_dir)
+    database = list(check_database(surroundings.database_url))
+    yield from database
+    yield from check_broker(surroundings.broker_url)
+    yield from check_plugins()
+    if all(check.status == "ok" for check in database):
+        yield from check_jobs(surroundings.database_url)
+
+
+# -- packages and plug-ins ---------------------------------------------------------------------
+
+
+def check_packages() -> Iterator[Check]:
+    """Versions of what is installed; what an extra lacks, with the command for it."""
+    yield Check(area="packages", name="nanoos", status="ok", message=__version__)
+    found = {name: _version(name) for name in _BASE_PACKAGES}
+    missing = [name for name, version in found.items() if version is None]
+    yield Check(
+        area="packages",
+        name="base",
+        status="failed" if missing else "ok",
+        message=_versions(found),
+        hint="pip install --force-reinstall nanoos" if missing else None,
+    )
+    for extra, names in _PACKAGES.items():
+        found = {name: _version(name) for name in names}
+        lacks = any(version is None for version in found.values())
+        yield Check(
+            area="packages",
+            name=extra,
+            status="warning" if lacks else "ok",
+            message=_versions(found),
+            hint=f"pip install 'nanoos[{extra}]'" if lacks else None,
+        )
+
+
+def _version(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
+
+
+def _versions(found: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+
+
+def check_plugins() -> Iterator[Check]:
+    """Every potential, engine and model: whether its dependencies are there."""
+    from nanoos.engines import ENGINES
+    from nanoos.models import MODEL_REGISTRY
+    from nanoos.potentials import POTENTIALS
+
+    families: tuple[tuple[str, Registry[Any]], ...] = (
+        ("potential", POTENTIALS),
+        ("engine", ENGINES),
+        ("model", MODEL_REGISTRY),
+    )
+    for kind, registry in families:
+        for name in registry.names():
+            yield _plugin(kind, registry, name)
+
+
+def _plugin(kind: str, registry: Registry[Any], name: str) -> Check:
+    shown = f"{kind} {name}"
+    try:
+        registry.get(name)
+    except UnavailableError as error:
+        return Check(
+            area="models", name=shown, status="warning", message=error.message, hint=error.hint
+        )
+    return Check(area="models", name=shown, status="ok", message="available")
+
+
+# -- storage -----------------------------------------------------------------------------------
+
+
+def check_storage(data_dir: Path) -> Iterator[Check]:
+    """Whether the data folder can be written, has room, and is a place for SQLite."""
+    existing = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    yield _writable(data_dir, existing)
+    free = shutil.disk_usage(existing).free
+    yield Check(
+        area="storage",
+        name="space",
+        status="ok" if free >= MIN_FREE_BYTES else "warning",
+        message=f"{free / 1e9:.1f} GB free",
+        hint=None if free >= MIN_FREE_BYTES else "Make room, or set NANO_OS_DATA_DIR elsewhere.",
+    )
+
+
+def _writable(data_dir: Path, existing: Path) -> Check:
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Check(
+            area="storage",
+            name="data folder",
+            status="failed",
+            message=f"{data_dir} cannot be written: {error.strerror}",
+            hint="Set NANO_OS_DATA_DIR to a folder that you may write.",
+        )
+    state = "" if existing == data_dir else " (not there yet: 'nanoos init' makes it)"
+    return Check(area="storage", name="data folder", status="ok", message=f"{data_dir}{state}")
+
+
+def file_system_of(path: Path) -> str:
+    """Type of the file system that holds ``path``, ``unknown`` where it cannot be told."""
+    resolved = path.resolve()
+    mounts = [
+        (Path(mount.mountpoint), mount.fstype)
+        for mount in psutil.disk_partitions(all=True)
+        if resolved.is_relative_to(mount.mountpoint)
+    ]
+    return max(mounts, key=lambda mount: len(mount[0].parts))[1] if mounts else "unknown"
+
+
+# -- database and broker -----------------------------------------------------------------------
+
+
+def check_database(database_url: str) -> Iterator[Check]:
+    """Whether the database can be reached, is at the schema, and is safe where it lies."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        file = Path(url.database)
+        yield check_wal_place(file)
+        if not file.exists():
+            yield Check(
+                area="database",
+                name="schema",
+                status="warning",
+                message="there is no database yet",
+                hint="nanoos init",
+            )
+            return
+    try:
+        state = schema_state(database_url)
+    except (NanoosError, sqlite3.DatabaseError) as error:
+        hint = error.hint if isinstance(error, NanoosError) else None
+        yield Check(
+            area="database", name="connection", status="failed", message=str(error), hint=hint
+        )
+        return
+    place = url.render_as_string(hide_password=True)
+    yield Check(area="database", name="connection", status="ok", message=place)
+    yield Check(
+        area="database",
+        name="schema",
+        status="ok" if state.up_to_date else "failed",
+        message=f"at {state.current or 'nothing'}, this version needs {state.head}",
+        hint=None if state.up_to_date else "nanoos db upgrade",
+    )
+
+
+def check_wal_place(file: Path) -> Check:
+    """SQLite's write-ahead log needs shared memory: refused on a network file system."""
+    existing = next(path for path in (file, *file.parents) if path.exists())
+    kind = file_system_of(existing)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return Check(
+            area="database",
+            name="file system",
+            status="failed",
+            message=f"{file} is on a network file system ({kind}): SQLite would lose data there",
+            hint="Set NANO_OS_DATA_DIR to a local disk, or NANO_OS_DATABASE_URL to PostgreSQL.",
+        )
+    return Check(area="database", name="file system", status="ok", message=f"local ({kind})")
+
+
+def check_broker(broker_url: str) -> Iterator[Check]:
+    """Whether the broker answers; nothing where there is none."""
+    if not broker_url:
+        yield Check(
+            area="broker", name="connection", status="ok", message="none: workers poll the database"
+        )
+        return
+    url = urlsplit(broker_url)
+    place = f"{url.hostname}:{url.port or _BROKER_PORTS.get(url.scheme, 0)}"
+    try:
+        _greet(url.scheme, url.hostname or "", url.port or _BROKER_PORTS[url.scheme])
+    except (OSError, KeyError, ValueError) as error:
+        yield Check(
+            area="broker",
+            name="connection",
+            status="failed",
+            message=f"{url.scheme} at {place} does not answer: {error}",
+            hint="Start it, or correct NANO_OS_BROKER_URL; without it jobs wait, none is lost.",
+        )
+        return
+    yield Check(
+        area="broker", name="connection", status="ok", message=f"{url.scheme} at {place} answers"
+    )
+
+
+def _greet(scheme: str, host: str, port: int) -> None:
+    """Connect, and where the protocol allows it in clear, hear a proper answer."""
+    with socket.create_connection((host, port), timeout=_TIMEOUT_S) as connection:
+        if scheme == "redis":
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(64)
+            if not answer.startswith((b"+PONG", b"-NOAUTH")):
+                raise ValueError("something that is not Redis answers")
+
+
+# -- jobs --------------------------------------------------------------------------------------
+
+
+def check_jobs(database_url: str) -> Iterator[Check]:
+    """Queues that nobody serves, and jobs that hang."""
+    database = Database(database_url)
+    try:
+        waiting, stuck = _unserved(database), _stuck(database)
+    finally:
+        database.dispose()
+    yield Check(
+        area="jobs",
+        name="queues",
+        status="warning" if waiting else "ok",
+        message=", ".join(f"{n} jobs wait in {queue!r}, nobody runs them" for queue, n in waiting)
+        or "no queue waits for a worker",
+        hint=f"nanoos worker --queue {' --queue '.join(q for q, _ in waiting)}"
+        if waiting
+        else None,
+    )
+    yield Check(
+        area="jobs",
+        name="stuck jobs",
+        status="warning" if stuck else "ok",
+        message=f"{stuck} jobs claim to run, but their workers are silent" if stuck else "none",
+        hint="Start a worker: it takes them up again." if stuck else None,
+    )
+
+
+def _unserved(database: Database) -> Sequence[tuple[str, int]]:
+    served = select(JobTable.queue).where(
+        JobTable.state == RUNNING, JobTable.lease_until >= db_now()
+    )
+    query = (
+        select(JobTable.queue, func.count())
+        .where(
+            JobTable.state == QUEUED,
+            JobTable.created_at < db_now(-WAITING_S),
+            JobTable.queue.not_in(served),
+        )
+        .group_by(JobTable.queue)
+        .order_by(JobTable.queue)
+    )
+    with database.read() as session:
+        return [(queue, number) for queue, number in session.execute(query)]
+
+
+def _stuck(database: Database) -> int:
+    query = (
+        select(func.count())
+        .select_from(JobTable)
+        .where(JobTable.state == RUNNING, JobTable.lease_until < db_now(-SILENT_S))
+    )
+    with database.read() as session:
+        return session.scalar(query) or 0
