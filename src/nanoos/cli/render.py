@@ -117,6 +117,33 @@ def cell_text(value: Any) -> str:
     return str(value).replace("\n", " ")
 
 
+UNITS = {
+    "_ev_per_atom": "eV/atom",
+    "_ev_a3": "eV/Å³",
+    "_a3_per_atom": "Å³/atom",
+    "_g_cm3": "g/cm³",
+    "_ev_a": "eV/Å",
+    "_gpa": "GPa",
+    "_a3": "Å³",
+    "_deg": "°",
+    "_ev": "eV",
+    "_mub": "µB",
+    "_fs": "fs",
+    "_a": "Å",
+    "_k": "K",
+    "_s": "s",
+}
+"""Endings of names that carry a unit, longest first, and how the unit is written."""
+
+
+def named_number(name: str, value: Any) -> tuple[str, Any, str]:
+    """``bulk_modulus_gpa`` and its value as what, value and unit for a table."""
+    for ending, unit in UNITS.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending).replace("_", " "), value, unit
+    return name.replace("_", " "), value, ""
+
+
 def short_id(value: Any) -> str:
     """The first 8 characters of an id: enough to name it to another command."""
     return str(value)[:8]

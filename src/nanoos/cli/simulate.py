@@ -1,0 +1,155 @@
+"""``nanoos simulate``: a simulation as a job, followed to its end if asked."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nanoos.cli import options
+from nanoos.cli.documents import print_document
+from nanoos.cli.finding import find_structure
+from nanoos.cli.opening import local_user, settings_and_services
+from nanoos.cli.render import (
+    Column,
+    named_number,
+    print_facts,
+    print_table,
+    progress,
+    say,
+    short_id,
+)
+from nanoos.core.errors import EngineError, InvalidInputError
+
+if TYPE_CHECKING:
+    import uuid
+
+    from nanoos.config import Settings
+    from nanoos.services.container import Services
+    from nanoos.services.simulations import Simulation
+    from nanoos.services.structure_records import StructureRecord
+
+app = typer.Typer(name="simulate")
+
+POLL_S = 0.3
+_ENDED = ("completed", "failed", "cancelled")
+
+
+@app.command()
+def simulate(
+    what: Annotated[str, typer.Argument(help="A file with one structure, an id or a formula.")],
+    *,
+    engine: Annotated[str, typer.Option("--engine", "-e", help="Engine.")] = "MLIP",
+    workflow: Annotated[
+        str, typer.Option("--workflow", "-w", help="single_point, relax, equation_of_state, ...")
+    ] = "relax",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A parameter: potential=SevenNet; may be repeated."),
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Higher ones run first.")] = 0,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Run a worker here until it has ended; show progress.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Submit a simulation. The same work is never done twice: it gives the one that is there.
+
+    JSON: the simulation's fields ("id", "job_id", "state", "values", ...).
+    """
+    parameters = dict(_parameter(text) for text in set_ or ())
+    with settings_and_services() as (settings, lab):
+        record = _stored(lab, what)
+        simulation = lab.simulations.submit(
+            record.id,
+            local_user(),
+            engine=engine,
+            workflow=workflow,
+            parameters=parameters,
+            priority=priority,
+        )
+        if wait:
+            simulation = _followed(settings, lab, simulation.id)
+    if as_json:
+        print_document(simulation)
+    else:
+        _print(simulation, record.formula)
+    if wait and simulation.state != "completed":
+        error = simulation.error or {}
+        raise EngineError(
+            f"The simulation {simulation.state}: {error.get('message', 'no reason was given')}",
+            hint=error.get("hint") or f"nanoos jobs log {short_id(simulation.job_id)}",
+            code=error.get("code"),
+        )
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """``name=value``; numbers, true, false, null and lists as in JSON, all else as text."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise InvalidInputError(f"{text!r} is no parameter.", hint="Write --set NAME=VALUE.")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
+
+
+def _stored(lab: "Services", what: str) -> "StructureRecord":
+    """The stored structure that is meant; one from a file is stored first."""
+    from nanoos.structures import read_structure
+
+    path = Path(what)
+    if not path.is_file():
+        return find_structure(lab, what)
+    structure = read_structure(path)
+    record, _ = lab.structures.add(structure, local_user(), source={"kind": "file", "file": what})
+    return record
+
+
+def _followed(settings: "Settings", lab: "Services", simulation_id: "uuid.UUID") -> "Simulation":
+    """The simulation when it has ended; a worker in this process takes it unless another does."""
+    from nanoos.worker import LocalWorker
+
+    simulation = lab.simulations.get(simulation_id, local_user())
+    if simulation.state in _ENDED:
+        return simulation
+    queue = lab.jobs.get(simulation.job_id, local_user()).queue
+    worker = LocalWorker(lab, settings, queues=[queue], concurrency=1)
+    worker.start()
+    try:
+        with progress(f"{simulation.workflow} with {simulation.engine}") as report:
+            while simulation.state not in _ENDED:
+                time.sleep(POLL_S)
+                simulation = lab.simulations.get(simulation_id, local_user())
+                report(simulation.progress, simulation.message or simulation.state)
+    finally:
+        worker.stop()
+    return simulation
+
+
+def _print(simulation: "Simulation", formula: str) -> None:
+    print_facts(
+        [
+            ("simulation", simulation.id),
+            ("job", simulation.job_id),
+            ("of", f"{formula} {short_id(simulation.structure_id)}"),
+            ("what", f"{simulation.workflow} with {simulation.engine}"),
+            ("state", simulation.state),
+            ("took, s", simulation.wall_time_s),
+        ]
+    )
+    if simulation.values:
+        columns = (
+            Column(title="result", of=lambda row: row[0]),
+            Column(title="value", of=lambda row: row[1], right=True),
+            Column(title="unit", of=lambda row: row[2]),
+        )
+        rows = [named_number(name, value) for name, value in simulation.values.items()]
+        print_table(columns, rows, empty="It gave no numbers.")
+    for warning in (simulation.record or {}).get("warnings", ()):
+        say(f"Note: {warning}")
+    if simulation.state == "queued":
+        say(
+            f"It waits for a worker. Follow it: nanoos jobs events {short_id(simulation.job_id)} -f"
+        )
