@@ -1,5 +1,8 @@
 """Space groups and standard cells. Ref: Togo, Shinohara, Tanaka, DOI 10.1080/27660400.2024.2384822."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,14 @@ _LAST_NUMBER = (
 
 _Cell = Any
 """spglib's (lattice, positions, numbers): arrays, though its annotations say sequences."""
+
+
+@contextmanager
+def quiet_spglib() -> Iterator[None]:
+    """Keep the notice to itself that spglib 2.8 gives in every call about its version 3."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +74,8 @@ def analyze_symmetry(structure: Structure, symprec: float = DEFAULT_SYMPREC_A) -
 
     cell: _Cell = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
     try:
-        found = spglib.get_symmetry_dataset(cell, symprec=symprec)
+        with quiet_spglib():
+            found = spglib.get_symmetry_dataset(cell, symprec=symprec)
     except spglib.SpglibError as error:
         raise _no_symmetry(symprec, str(error)) from error
     if found is None:
@@ -132,9 +144,10 @@ def _standardized(
         np.array([number_of[kind] for kind in kinds], dtype=np.int64),
     )
     try:
-        found = spglib.standardize_cell(
-            cell, to_primitive=to_primitive, no_idealize=not idealize, symprec=symprec
-        )
+        with quiet_spglib():
+            found = spglib.standardize_cell(
+                cell, to_primitive=to_primitive, no_idealize=not idealize, symprec=symprec
+            )
     except spglib.SpglibError as error:
         raise _no_symmetry(symprec, str(error)) from error
     if found is None:

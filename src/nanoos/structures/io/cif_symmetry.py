@@ -15,6 +15,7 @@ from nanoos.core.errors import StructureRefusedError
 from nanoos.structures.io.cif_syntax import Block
 from nanoos.structures.io.text import malformed, shown
 from nanoos.structures.structure import FloatArray
+from nanoos.structures.symmetry import quiet_spglib
 
 Operations = tuple[FloatArray, FloatArray]
 """Rotations (n, 3, 3) and translations (n, 3), fractional."""
@@ -133,7 +134,8 @@ def _hall_table() -> tuple[dict[str, int], dict[str, list[int]], dict[int, list[
     by_name: dict[str, list[int]] = {}
     by_number: dict[int, list[int]] = {}
     for hall_number in range(1, _N_HALL + 1):
-        kind: Any = spglib.get_spacegroup_type(hall_number)
+        with quiet_spglib():
+            kind: Any = spglib.get_spacegroup_type(hall_number)
         by_hall.setdefault(kind.hall_symbol.replace(" ", "").lower(), hall_number)
         for name in _names(kind):
             by_name.setdefault(name, []).append(hall_number)
@@ -194,7 +196,8 @@ def _names_a_group(block: Block) -> bool:
 def _choice(hall_number: int) -> str:
     import spglib
 
-    kind: Any = spglib.get_spacegroup_type(hall_number)
+    with quiet_spglib():
+        kind: Any = spglib.get_spacegroup_type(hall_number)
     return str(kind.choice)
 
 
@@ -246,7 +249,8 @@ def _unknown(name: str, line: int) -> StructureRefusedError:
 def _database(hall_number: int) -> Operations:
     import spglib
 
-    found: Any = spglib.get_symmetry_from_database(hall_number)
+    with quiet_spglib():
+        found: Any = spglib.get_symmetry_from_database(hall_number)
     return (
         np.asarray(found["rotations"], dtype=np.float64),
         np.asarray(found["translations"], dtype=np.float64),

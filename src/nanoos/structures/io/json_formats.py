@@ -104,6 +104,13 @@ def _array(value: Any, columns: int, what: str) -> FloatArray:
     return found
 
 
+def _lattice(value: Any, what: str) -> FloatArray:
+    lattice = _array(value, 3, what)
+    if len(lattice) != 3:  # noqa: PLR2004
+        raise missing_lattice(f"{what} has {len(lattice)} vectors.", "Give three.")
+    return lattice
+
+
 # -- OPTIMADE ----------------------------------------------------------------------------------
 
 
@@ -120,7 +127,7 @@ def _from_optimade(attributes: Mapping[str, Any], limits: ReadLimits) -> Structu
             "The OPTIMADE entry has no lattice vectors in all three directions.",
             "Only entries that are periodic in three directions (nperiodic_dimensions=3) go in.",
         )
-    lattice = _array(vectors, 3, "lattice_vectors")
+    lattice = _lattice(vectors, "lattice_vectors")
     positions = _array(attributes.get("cartesian_site_positions"), 3, "cartesian_site_positions")
     elements = _optimade_species(attributes.get("species"))
     species = []
@@ -175,7 +182,7 @@ def _from_pymatgen_dict(item: Mapping[str, Any], limits: ReadLimits) -> Structur
             "The pymatgen object has no lattice.",
             "A Molecule is not a crystal: give a Structure.",
         )
-    lattice = _array(lattice_part["matrix"], 3, "lattice.matrix")
+    lattice = _lattice(lattice_part["matrix"], "lattice.matrix")
     species: list[str] = []
     charges: list[float | None] = []
     spins: list[float | None] = []
