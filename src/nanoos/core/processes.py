@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import psutil
 
+_ON_LINUX: bool = sys.platform.startswith("linux")
 _PR_SET_PDEATHSIG = 1
 _SAME_START_S = 0.05
 """Start times of one process, read twice, agree to a clock tick (0.01 s)."""
@@ -31,7 +32,7 @@ def die_with_parent(expected_parent: int) -> None:
     Args:
         expected_parent: Process id of the parent as the parent knew it.
     """
-    if sys.platform == "linux":
+    if _ON_LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != expected_parent:
         os._exit(1)
@@ -114,7 +115,7 @@ def start_time(pid: int) -> float | None:
     On Linux counted from boot: times since the epoch are made from the kernel's idea of when it
     booted, which moves by a second and more when the clock is set.
     """
-    if sys.platform == "linux":
+    if _ON_LINUX:
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
         except (FileNotFoundError, ProcessLookupError):

@@ -1,12 +1,12 @@
 """Tables, the queries on them, sessions, migrations and the artifact store."""
 
-from nanoos.db.artifacts import ArtifactStore, ArtifactTable
+from nanoos.db.artifacts import ArtifactStore, ArtifactTable, name_artifacts
 from nanoos.db.base import Table, db_now
 from nanoos.db.campaigns import CampaignTable, CandidateTable, IterationTable
 from nanoos.db.jobs import JobEventTable, JobTable
 from nanoos.db.materials import MaterialTable, StructureTable
 from nanoos.db.predictions import ModelTable, PredictionTable
-from nanoos.db.session import Database
+from nanoos.db.session import Database, insert_if_absent
 from nanoos.db.simulations import SimulationResultTable, SimulationTable
 from nanoos.db.users import (
     LOCAL_USER_ID,
@@ -38,4 +38,6 @@ __all__ = [
     "Table",
     "UserTable",
     "db_now",
+    "insert_if_absent",
+    "name_artifacts",
 ]

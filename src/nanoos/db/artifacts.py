@@ -3,19 +3,23 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
-from sqlalchemy import BigInteger, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, String, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nanoos.core.errors import NotFoundError, TransientError
 from nanoos.db.base import CreatedAt, Table, db_now
+from nanoos.db.session import insert_if_absent
 
 _CHUNK = 1 << 20
+_SHA256_DIGITS = 64
+_UNFINISHED = ".part"
 
 
 class ArtifactTable(Table):
@@ -27,6 +31,26 @@ class ArtifactTable(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[CreatedAt]
     last_named_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+def name_artifacts(session: Session, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Note, in the transaction that names sealed files, that they are named.
+
+    Args:
+        session: A writing transaction.
+        entries: Each with ``sha256`` and ``size_bytes``.
+    """
+    sizes = {entry["sha256"]: entry["size_bytes"] for entry in entries}
+    for sha256 in sorted(sizes):  # one order for all: no deadlock between two that share files
+        if not insert_if_absent(
+            session, ArtifactTable, {"sha256": sha256, "size_bytes": sizes[sha256]}
+        ):
+            session.execute(
+                update(ArtifactTable)
+                .where(ArtifactTable.sha256 == sha256)
+                .values(last_named_at=db_now())
+                .execution_options(synchronize_session=False)
+            )
 
 
 class ArtifactStore:
@@ -47,35 +71,54 @@ class ArtifactStore:
     def put_file(self, path: Path) -> tuple[str, int]:
         """Seal a file: its hash and size in bytes. The row that names it is written after.
 
+        Hash and content come from one reading, so a file that is still being written is sealed
+        as it was read. One that is there already counts as new again for :meth:`collect`.
+
         Raises:
             TransientError: the store cannot be written (a full disk).
         """
+        temporary = f"{self._root}/{uuid.uuid4().hex}{_UNFINISHED}"
+        with path.open("rb") as source:
+            try:
+                self._fs.makedirs(self._root, exist_ok=True)
+                sha256, size = self._copy(source, temporary)
+                self._settle(temporary, sha256)
+            except OSError as error:
+                with suppress(OSError):
+                    self._fs.rm(temporary)
+                raise TransientError(
+                    f"The artifact store cannot be written: {error}.",
+                    hint="Free some space or check NANO_OS_ARTIFACTS_URL.",
+                    code="artifacts_unavailable",
+                ) from error
+        return sha256, size
+
+    def _copy(self, source: IO[bytes], target: str) -> tuple[str, int]:
         digest = hashlib.sha256()
         size = 0
-        with path.open("rb") as source:
+        with self._fs.open(target, "wb") as sink:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
+                sink.write(chunk)
                 size += len(chunk)
-        sha256 = digest.hexdigest()
+            if self._local:
+                sink.flush()
+                os.fsync(sink.fileno())
+        return digest.hexdigest(), size
+
+    def _settle(self, temporary: str, sha256: str) -> None:
         target = self._path(sha256)
-        try:
-            if self._fs.exists(target) and self._fs.size(target) == size:
-                return sha256, size
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            temporary = f"{target}.{uuid.uuid4().hex}.part"
-            with path.open("rb") as source, self._fs.open(temporary, "wb") as sink:
-                while chunk := source.read(_CHUNK):
-                    sink.write(chunk)
-                if self._local:
-                    sink.flush()
-                    os.fsync(sink.fileno())
+        folder = target.rpartition("/")[0]
+        self._fs.makedirs(folder, exist_ok=True)
+        if not self._local:
             self._fs.mv(temporary, target)
-        except OSError as error:
-            raise TransientError(
-                f"The artifact store cannot be written: {error}.",
-                hint="Free some space or check NANO_OS_ARTIFACTS_URL.",
-            ) from error
-        return sha256, size
+            return
+        Path(temporary).replace(target)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # the new name outlives a power cut
+        finally:
+            os.close(descriptor)
 
     def open(self, sha256: str) -> IO[bytes]:
         """Open a sealed file for reading.
@@ -91,15 +134,33 @@ class ArtifactStore:
 
     def list_hashes(self) -> Iterator[str]:
         """Hashes of all sealed files."""
-        entries: list[Any] = self._fs.glob(f"{self._root}/??/*")
-        for entry in entries:
+        for entry in self._fs.glob(f"{self._root}/??/*"):
             name = str(entry).rpartition("/")[2]
-            if len(name) == 64:  # noqa: PLR2004 - hex digits of a SHA-256
+            if len(name) == _SHA256_DIGITS:
                 yield name
 
-    def delete(self, sha256: str) -> None:
-        """Remove a sealed file; one that is gone already is no error."""
+    def collect(self, sha256: str, *, older_than: datetime) -> bool:
+        """Remove a file unless it was sealed (again) since ``older_than``; whether it is gone."""
+        path = self._path(sha256)
+        aside = f"{self._root}/{sha256}{_UNFINISHED}"
         try:
-            self._fs.rm(self._path(sha256))
+            if self._fs.modified(path) >= older_than:
+                return False
+            self._fs.mv(path, aside)
+            if self._fs.modified(aside) >= older_than and self._local:
+                self._fs.mv(aside, path)  # sealed again between the look and the move
+                return False
+            self._fs.rm(aside)
         except FileNotFoundError:
-            return
+            return False
+        return True
+
+    def collect_unfinished(self, *, older_than: datetime) -> int:
+        """Remove what killed writers left; returns how many files."""
+        removed = 0
+        for entry in self._fs.glob(f"{self._root}/*{_UNFINISHED}"):
+            with suppress(FileNotFoundError):
+                if self._fs.modified(entry) < older_than:
+                    self._fs.rm(entry)
+                    removed += 1
+        return removed

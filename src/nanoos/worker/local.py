@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import structlog
 
 from nanoos.config import Settings
-from nanoos.core.errors import NanoosError
-from nanoos.services.jobs import JobService
+from nanoos.services.container import Services
 from nanoos.worker.reconciler import Reconciler, recover_host
-from nanoos.worker.slot import ChildGoneError, Slot
+from nanoos.worker.slot import Slot
+
+LONGEST_PAUSE_S = 30.0
+"""Between attempts to go on when children cannot be started or the database is away."""
 
 log = structlog.get_logger(__name__)
 
@@ -20,28 +22,32 @@ class LocalWorker:
     Several may run against one database, on one machine or many.
 
     Args:
-        jobs: The job service.
+        services: What it works with; must stay open until it is stopped.
         settings: Handed to child processes; gives the polling interval.
         queues: Which queues to serve.
         concurrency: How many slots.
     """
 
     def __init__(
-        self, jobs: JobService, settings: Settings, *, queues: Sequence[str], concurrency: int
+        self, services: Services, settings: Settings, *, queues: Sequence[str], concurrency: int
     ) -> None:
-        self._jobs = jobs
+        self._services = services
         self._settings = settings
         self._queues = list(queues)
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._serve, name=f"slot-{number}")
+            threading.Thread(target=self._serve, name=f"slot-{number}", daemon=True)
             for number in range(concurrency)
         ]
-        self._reconciler = Reconciler(jobs, self._stopping)
+        self._reconciler = Reconciler(services, self._stopping)
 
     def start(self) -> None:
-        """Begin; jobs that a killed worker of this host left are brought back first."""
-        recover_host(self._jobs)
+        """Begin; jobs that a killed worker of this host left are brought back first.
+
+        Raises:
+            TransientError: the database cannot be reached.
+        """
+        recover_host(self._services.jobs)
         self._reconciler.start()
         for thread in self._threads:
             thread.start()
@@ -49,11 +55,12 @@ class LocalWorker:
     def stop(self) -> None:
         """End; running jobs are given back and go on with the next worker."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        for thread in [*self._threads, self._reconciler]:
+            if thread.ident is not None:
+                thread.join()
 
     def wait(self) -> None:
-        """Sleep until :meth:`stop` is called from a signal handler or another thread."""
+        """Sleep until :meth:`request_stop` or :meth:`stop` is called."""
         self._stopping.wait()
 
     def request_stop(self) -> None:
@@ -61,15 +68,17 @@ class LocalWorker:
         self._stopping.set()
 
     def _serve(self) -> None:
-        slot = Slot(self._jobs, self._settings, self._stopping)
+        slot = Slot(self._services, self._settings, self._stopping)
+        pause_s = 0.0
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.wait(pause_s):
                 try:
-                    if self._jobs.has_work(self._queues) and slot.run_next(self._queues):
-                        continue
-                except (NanoosError, ChildGoneError) as error:
-                    log.warning("worker slot", error=str(error))
-                    self._stopping.wait(1.0)
-                self._stopping.wait(self._settings.poll_seconds)
+                    slot.warm_up()
+                    found = slot.run_next(self._queues)
+                    pause_s = 0.0 if found else self._settings.poll_seconds
+                except Exception as error:  # noqa: BLE001 - a slot must outlive whatever happens
+                    pause_s = min(LONGEST_PAUSE_S, max(1.0, 2 * pause_s))
+                    if not self._stopping.is_set():
+                        log.warning("worker slot", error=f"{type(error).__name__}: {error}")
         finally:
             slot.close()

@@ -1,0 +1,92 @@
+"""Collecting what no job needs any more: unnamed artifacts, run folders of ended jobs."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select
+
+from nanoos.db import ArtifactTable, Database, JobTable, db_now
+from nanoos.db.jobs import TERMINAL_STATES
+from nanoos.services.job_files import JobFiles
+from nanoos.services.jobs import JobService
+
+GRACE_S = 24 * 3600.0
+"""How long something may lie unnamed: longer than any job takes from sealing to its row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage:
+    """What was removed."""
+
+    artifacts: int
+    run_folders: int
+    unfinished_files: int
+
+
+def collect_garbage(
+    database: Database, jobs: JobService, files: JobFiles, *, grace_s: float = GRACE_S
+) -> Garbage:
+    """Remove what has not been needed for ``grace_s`` seconds.
+
+    That is: artifacts that no row names, files that killed writers left in the store, and run
+    folders of jobs that have ended or were deleted; what an ended job left unsealed is sealed
+    first. Safe beside running workers.
+    """
+    before = datetime.now(UTC) - timedelta(seconds=grace_s)
+    folders = _collect_folders(database, jobs, files, before=before)
+    named = _named(database)
+    artifacts = 0
+    for sha256 in list(files.store.list_hashes()):
+        if sha256 in named:
+            continue
+        with database.write() as session:
+            session.execute(
+                delete(ArtifactTable).where(
+                    ArtifactTable.sha256 == sha256,
+                    ArtifactTable.last_named_at < db_now(-grace_s),
+                )
+            )
+            kept = session.get(ArtifactTable, sha256) is not None
+        if not kept:
+            artifacts += files.store.collect(sha256, older_than=before)
+    return Garbage(
+        artifacts=artifacts,
+        run_folders=folders,
+        unfinished_files=files.store.collect_unfinished(older_than=before),
+    )
+
+
+def _named(database: Database) -> set[str]:
+    with database.read() as session:
+        rows = session.scalars(select(JobTable.files).execution_options(yield_per=500))
+        return {entry["sha256"] for entries in rows for entry in entries or ()}
+
+
+def _collect_folders(
+    database: Database, jobs: JobService, files: JobFiles, *, before: datetime
+) -> int:
+    if not files.runs_dir.is_dir():
+        return 0
+    removed = 0
+    for folder in files.runs_dir.iterdir():
+        try:
+            job_id = uuid.UUID(folder.name)
+            old = datetime.fromtimestamp(folder.stat().st_mtime, UTC) < before
+        except (ValueError, FileNotFoundError):
+            continue  # not ours, or gone meanwhile
+        if not old:
+            continue
+        with database.read() as session:
+            row = session.execute(
+                select(JobTable.state, JobTable.attempt, JobTable.files).where(
+                    JobTable.id == job_id
+                )
+            ).one_or_none()
+        if row is not None and row.state not in TERMINAL_STATES:
+            continue
+        if row is not None and row.files is None:
+            jobs.record_files(job_id, row.attempt, files.seal_all(job_id))
+        files.discard(job_id)
+        removed += 1
+    return removed
