@@ -1,0 +1,42 @@
+"""Inference in a server process: one prediction at a time, outside the request threads."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from nanoos.core.errors import RateLimitedError
+
+T = TypeVar("T")
+
+MOST_WAITING: Final = 64
+
+
+class Inference:
+    """One thread that runs models; requests wait for it without holding a thread themselves."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, called in the thread. Call in the event loop.
+
+        Raises:
+            RateLimitedError: too many requests wait already.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise RateLimitedError(
+                f"{self._waiting} predictions wait already.",
+                retry_after_s=5,
+                hint="Ask for several structures at once with POST /ml/properties/batch.",
+            )
+        self._waiting += 1
+        try:
+            return await asyncio.wrap_future(self._thread.submit(work))
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,134 @@
+"""Predictions of models, and the models themselves."""
+
+import uuid
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
+
+from nanoos.api.context import ApiContext, Context, Lab
+from nanoos.api.errors import answers
+from nanoos.api.rendering import prediction_answer
+from nanoos.api.schemas.predictions import (
+    BatchAnswer,
+    HistoryAnswer,
+    Level,
+    ModelAnswer,
+    ModelList,
+    ModelName,
+    PredictBatchBody,
+    PredictBody,
+    PredictionAnswer,
+)
+from nanoos.api.security import Admin, Reader, Writer
+from nanoos.services.access import Principal
+from nanoos.services.prediction_records import PredictionRecord
+
+router = APIRouter(prefix="/ml", tags=["predictions"], responses=answers(401, 403, 422, 500, 503))
+
+_CHOSEN = Annotated[ModelName | None, Query()]
+
+
+@router.post("/properties", response_model=PredictionAnswer, responses=answers(404, 409, 413, 429))
+async def predict(body: PredictBody, context: Context, who: Writer) -> Response:
+    """Predict the properties of a stored structure; what is stored already is answered at once."""
+    record = await _predicted(body, context, who)
+    context.metrics.count_prediction(cached=record.cached)
+    return context.rendered.answer(record, body.level)
+
+
+@router.get("/properties/{structure_id}", response_model=PredictionAnswer, responses=answers(404))
+async def latest_prediction(
+    structure_id: uuid.UUID,
+    context: Context,
+    who: Reader,
+    model_name: _CHOSEN = None,
+    level: Annotated[Level, Query()] = 0.9,
+) -> Response:
+    """The latest stored prediction of a structure, of one model or of any."""
+    predictions = context.services.predictions
+    record = predictions.remembered_latest(structure_id, who, model_name)
+    if record is None:
+        record = await run_in_threadpool(predictions.latest, structure_id, who, model_name)
+    context.metrics.count_prediction(cached=True)
+    return context.rendered.answer(record, level)
+
+
+@router.get(
+    "/properties/{structure_id}/history", response_model=HistoryAnswer, responses=answers(404)
+)
+def prediction_history(
+    structure_id: uuid.UUID, lab: Lab, who: Reader, level: Annotated[Level, Query()] = 0.9
+) -> Any:
+    """All predictions of a structure, newest first."""
+    records = lab.predictions.history(structure_id, who)
+    return {
+        "structure_id": structure_id,
+        "predictions": [prediction_answer(record, level) for record in records],
+        "count": len(records),
+        "models_used": sorted({record.model_name for record in records}),
+    }
+
+
+@router.post("/properties/batch", response_model=BatchAnswer, responses=answers(404, 409, 413, 429))
+async def predict_batch(body: PredictBatchBody, context: Context, who: Writer) -> Any:
+    """Predict for 1 to 100 structures; one bad structure never fails the rest."""
+    batch = await context.inference.run(
+        partial(
+            context.services.predictions.batch,
+            body.structure_ids,
+            who,
+            model_name=body.model_name,
+            force_recompute=body.force_recompute,
+        )
+    )
+    for record in batch.predictions:
+        context.metrics.count_prediction(cached=record.cached)
+    return {
+        "predictions": [prediction_answer(one, body.level) for one in batch.predictions],
+        "total": batch.total,
+        "cached": batch.cached,
+        "new": batch.new,
+        "errors": batch.errors or None,
+    }
+
+
+@router.delete("/properties/{prediction_id}", status_code=204, responses=answers(404))
+def delete_prediction(prediction_id: uuid.UUID, lab: Lab, who: Admin) -> None:
+    """Delete a prediction; within 2 s no process answers with it."""
+    lab.predictions.delete(prediction_id, who)
+
+
+@router.get("/models", response_model=ModelList)
+def list_models(lab: Lab, who: Reader) -> Any:
+    """Every model with what it predicts and how good it was measured to be."""
+    del who
+    models = lab.predictions.models()
+    return {"models": models, "count": len(models)}
+
+
+@router.get("/models/{model_id}", response_model=ModelAnswer, responses=answers(404))
+def get_model(model_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
+    """One row of the model registry."""
+    del who
+    return lab.predictions.model(model_id)
+
+
+async def _predicted(body: PredictBody, context: ApiContext, who: Principal) -> PredictionRecord:
+    """From memory, else from the database, else computed in the one thread that runs models."""
+    predictions = context.services.predictions
+    asked = (body.structure_id, who)
+    if not body.force_recompute:
+        record = predictions.remembered(*asked, model_name=body.model_name)
+        if record is None:
+            record = await run_in_threadpool(predictions.stored, *asked, model_name=body.model_name)
+        if record is not None:
+            return record
+    work = partial(
+        predictions.predict,
+        *asked,
+        model_name=body.model_name,
+        force_recompute=body.force_recompute,
+    )
+    return await context.inference.run(work)

@@ -1,0 +1,185 @@
+"""Structures: upload, bulk import, list, export, delete, and their simulations."""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response, UploadFile
+from fastapi.concurrency import run_in_threadpool
+
+from nanoos.api.context import Context, Lab
+from nanoos.api.downloads import download
+from nanoos.api.errors import answers
+from nanoos.api.schemas.common import PageAnswer, PageQuery
+from nanoos.api.schemas.crystals import (
+    AddedStructure,
+    ExportFormat,
+    ImportAnswer,
+    StructureAnswer,
+    StructureBody,
+    StructureQuery,
+    StructureSummary,
+    UploadFields,
+)
+from nanoos.api.schemas.work import SimulationAnswer
+from nanoos.api.security import Reader, Writer
+from nanoos.api.uploads import (
+    form_documentation,
+    form_fields,
+    json_body,
+    json_documentation,
+    media_type,
+    read_form,
+)
+from nanoos.core.errors import StructureRefusedError
+from nanoos.services.structure_records import StructureRecord
+from nanoos.structures import ReadOutcome, Structure, read_structures_from_bytes
+
+router = APIRouter(
+    prefix="/structures", tags=["structures"], responses=answers(401, 403, 422, 500, 503)
+)
+
+_ONE = {
+    **json_documentation(StructureBody),
+    **form_documentation(UploadFields, "file", several=False),
+}
+_MANY = form_documentation(UploadFields, "files", several=True)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=AddedStructure,
+    responses={
+        200: {"model": AddedStructure, "description": "It was there already."},
+        **answers(404, 409, 413),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _ONE}},
+)
+async def add_structure(request: Request, response: Response, lab: Lab, who: Writer) -> Any:
+    """Add one structure: a file (CIF, POSCAR, extended XYZ, XSF, JSON) or JSON."""
+    fields: UploadFields | StructureBody
+    if media_type(request) == "multipart/form-data":
+        form, files = await read_form(request, "file")
+        fields = form_fields(form, UploadFields, "file")
+        name, data = _name(files[0]), await files[0].read()
+    else:
+        body = await json_body(request, StructureBody)
+        fields, name, data = body, "structure.json", json.dumps(body.structure).encode()
+    structure = await run_in_threadpool(_only_one, name, data)
+    source = {"kind": "upload", "file": name}
+    record, is_new = await run_in_threadpool(
+        lab.structures.add,
+        structure,
+        who,
+        source=source,
+        shared=fields.shared,
+        material_id=fields.material_id,
+    )
+    response.status_code = 201 if is_new else 200
+    return _with(record, duplicate=not is_new)
+
+
+@router.post(
+    "/import",
+    response_model=ImportAnswer,
+    responses=answers(404, 409, 413),
+    openapi_extra={"requestBody": {"required": True, "content": _MANY}},
+)
+async def import_structures(request: Request, lab: Lab, who: Writer) -> Any:
+    """Import many: files of any known format and zips of them; one answer for each structure."""
+    form, files = await read_form(request, "files")
+    fields = form_fields(form, UploadFields, "files")
+
+    def work() -> Any:
+        lines = list(lab.structures.import_outcomes(_outcomes(files), who, shared=fields.shared))
+        counts = Counter(line.status for line in lines)
+        names = ("imported", "duplicate", "refused")
+        return {"items": lines, **{name: counts[name] for name in names}}
+
+    return await run_in_threadpool(work)
+
+
+@router.get("", response_model=PageAnswer[StructureSummary])
+def list_structures(query: Annotated[StructureQuery, Query()], lab: Lab, who: Reader) -> Any:
+    """Own and shared structures, newest first."""
+    filters = query.model_dump(exclude={"elements", "nsites"})
+    if query.nsites is not None:
+        filters |= {"min_sites": query.nsites, "max_sites": query.nsites}
+    elements = tuple(query.elements.split(",")) if query.elements else ()
+    return lab.structures.page(who, elements=elements, **filters)
+
+
+@router.get("/{structure_id}", response_model=StructureAnswer, responses=answers(404))
+def get_structure(structure_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
+    """One structure."""
+    return lab.structures.get(structure_id, who)
+
+
+@router.get(
+    "/{structure_id}/export",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
+        **answers(404),
+    },
+)
+def export_structure(
+    structure_id: uuid.UUID,
+    lab: Lab,
+    who: Reader,
+    format: Annotated[ExportFormat, Query()] = "cif",  # noqa: A002 - the contract's name
+) -> Response:
+    """One structure as a file."""
+    return download(*lab.structures.export([structure_id], who, format))
+
+
+@router.delete("/{structure_id}", status_code=204, responses=answers(404, 409))
+def delete_structure(structure_id: uuid.UUID, context: Context, who: Writer) -> None:
+    """Delete a structure of one's own with its predictions and simulations."""
+    context.services.structures.delete(structure_id, who)
+    context.services.predictions.forget()
+
+
+@router.get(
+    "/{structure_id}/simulations",
+    response_model=PageAnswer[SimulationAnswer],
+    responses=answers(404),
+)
+def list_simulations(
+    structure_id: uuid.UUID, query: Annotated[PageQuery, Query()], lab: Lab, who: Reader
+) -> Any:
+    """Simulations of a structure, newest first."""
+    return lab.simulations.page_of_structure(
+        structure_id, who, cursor=query.cursor, limit=query.limit
+    )
+
+
+def _name(file: UploadFile) -> str:
+    return PurePath((file.filename or "structure").replace("\\", "/")).name[:200] or "structure"
+
+
+def _outcomes(files: list[UploadFile]) -> Iterator[ReadOutcome]:
+    for file in files:
+        yield from read_structures_from_bytes(_name(file), file.file.read())
+
+
+def _only_one(name: str, data: bytes) -> Structure:
+    found = read_structures_from_bytes(name, data)
+    first = next(found)
+    if first.error is not None:
+        raise first.error
+    if first.structure is None or next(found, None) is not None:
+        raise StructureRefusedError(
+            f"{name} holds more than one structure.",
+            hint="Send it to POST /api/v1/structures/import.",
+            code="several_structures",
+        )
+    return first.structure
+
+
+def _with(record: StructureRecord, **more: Any) -> dict[str, Any]:
+    return {**{name: getattr(record, name) for name in record.__slots__}, **more}

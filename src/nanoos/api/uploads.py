@@ -1,0 +1,97 @@
+"""Bodies that are either a form with files or JSON, checked like any other."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from fastapi import Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile as StarletteUpload
+from starlette.exceptions import HTTPException
+
+from nanoos.core.errors import InvalidInputError
+
+M = TypeVar("M", bound=BaseModel)
+
+MOST_FILES: Final = 10_000
+_FORM: Final = "multipart/form-data"
+_JSON: Final = "application/json"
+
+
+async def read_form(request: Request, files: str) -> tuple[FormData, list[UploadFile]]:
+    """The form of a request and the files of its field ``files``.
+
+    Raises:
+        InvalidInputError: no form, no file, or something else where the files belong.
+    """
+    if media_type(request) != _FORM:
+        raise InvalidInputError(
+            f"This route takes {_FORM}.", hint=f"Send the files as the form field {files!r}."
+        )
+    try:
+        form = await request.form(max_files=MOST_FILES, max_fields=100)
+    except HTTPException as error:
+        raise InvalidInputError(f"The form cannot be read: {error.detail}.") from error
+    given = form.getlist(files)
+    uploads = [entry for entry in given if isinstance(entry, StarletteUpload)]
+    if not uploads or len(uploads) != len(given):
+        raise InvalidInputError(f"The form has no file in the field {files!r}.")
+    return form, uploads  # type: ignore[return-value] # starlette's uploads are all we need
+
+
+def form_fields(form: FormData, model: type[M], files: str) -> M:
+    """The other fields of a form, checked against ``model``.
+
+    Raises:
+        RequestValidationError: they do not fit.
+    """
+    return checked(model, {k: v for k, v in form.multi_items() if k != files})
+
+
+async def json_body(request: Request, model: type[M]) -> M:
+    """A JSON body, checked against ``model``.
+
+    Raises:
+        InvalidInputError: no JSON.
+        RequestValidationError: it does not fit.
+    """
+    if media_type(request) != _JSON:
+        raise InvalidInputError(f"This route takes {_JSON} or {_FORM}.")
+    try:
+        document = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"The body is no JSON: {error}.") from error
+    return checked(model, document)
+
+
+def checked(model: type[M], document: Any) -> M:
+    """``document`` as ``model``. Raises RequestValidationError."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
+        ) from error
+
+
+def media_type(request: Request) -> str:
+    """The type of the body without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+
+
+def form_documentation(model: type[BaseModel], files: str, *, several: bool) -> Mapping[str, Any]:
+    """OpenAPI content of a form with files and the fields of ``model``."""
+    schema = model.model_json_schema()
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    if several:
+        file = {"type": "array", "items": file, "minItems": 1}
+    schema["properties"] = {files: file, **schema["properties"]}
+    schema["required"] = [files, *schema.get("required", [])]
+    return {_FORM: {"schema": schema}}
+
+
+def json_documentation(model: type[BaseModel]) -> Mapping[str, Any]:
+    """OpenAPI content of a JSON body."""
+    return {_JSON: {"schema": model.model_json_schema()}}
