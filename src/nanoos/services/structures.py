@@ -146,6 +146,15 @@ class StructureService:
         with self._db.read() as session:
             return record_of(visible_structure(session, structure_id, who))
 
+    def require_visible(self, structure_id: uuid.UUID, who: Principal) -> None:
+        """Raise NotFoundError as :meth:`get`, without reading the structure."""
+        query = select(StructureTable.id).where(
+            StructureTable.id == structure_id, visible(StructureTable, who)
+        )
+        with self._db.read() as session:
+            if session.scalar(query) is None:
+                raise _no_structure(structure_id)
+
     def page(
         self,
         who: Principal,
@@ -301,8 +310,12 @@ def visible_structure(
     )
     row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
-        raise NotFoundError(
-            f"There is no structure {structure_id}.",
-            hint="'nanoos structures list' shows those that are there.",
-        )
+        raise _no_structure(structure_id)
     return row
+
+
+def _no_structure(structure_id: uuid.UUID) -> NotFoundError:
+    return NotFoundError(
+        f"There is no structure {structure_id}.",
+        hint="'nanoos structures list' shows those that are there.",
+    )
