@@ -1,407 +1,155 @@
-"""Bayesian optimisation over a discrete set of candidates: which points to simulate next."""
+"""Bayesian optimisation for programs: data in, candidates out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nanoos.core.errors import InvalidInputError
-from nanoos.design.acquisition import (
-    ACQUISITIONS,
-    DEFAULT_ACQUISITION,
-    Acquisition,
-    AcquisitionInput,
-    weigh_by_feasibility,
-)
-from nanoos.design.initial import spread_points
-from nanoos.design.objective import Constraint, Objective
-from nanoos.design.surrogate import Belief, FitReport, fit_surrogate
+from nanoos.design.descriptors import describe_points
+from nanoos.design.proposal import propose
+from nanoos.design.settings import BOConfig
+from nanoos.design.spaces.base import SpacePoint
 
 FloatArray = npt.NDArray[np.float64]
-Observations = Mapping[str, Mapping[str, float] | None]
-"""Key of a point to its simulated values, or None where the simulation failed."""
 
-
-class BOConfig(BaseModel):
-    """How a campaign chooses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    target_property: str = Field(min_length=1)
-    """Name of the sought value in the observations."""
-    goal: Literal["min", "max"] | None = None
-    target_range: tuple[float, float] | None = None
-    """(low, high); instead of ``goal``."""
-    constraints: tuple[Constraint, ...] = ()
-    unit: str = ""
-    acquisition_function: str = DEFAULT_ACQUISITION
-    """A name in :data:`~nanoos.design.acquisition.ACQUISITIONS`."""
-    exploration_weight: float = Field(default=2.0, ge=0)
-    """Standard deviations added to the mean by ``ucb``."""
-    n_initial_random: int = Field(default=10, ge=1)
-    """Simulations before the surrogate takes over, spread over the descriptors."""
-    n_iterations: int = Field(default=50, ge=1)
-    batch_size: int = Field(default=5, ge=1)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        self._build_objective()
-        if self.acquisition_function not in ACQUISITIONS:
-            known = ", ".join(ACQUISITIONS.names())
-            raise ValueError(
-                f"there is no acquisition function {self.acquisition_function!r}; known: {known}"
-            )
-        return self
-
-    def _build_objective(self) -> Objective:
-        return Objective(
-            target_property=self.target_property,
-            goal=self.goal,
-            target_range=self.target_range,
-            constraints=self.constraints,
-            unit=self.unit,
-        )
-
-    @cached_property
-    def objective(self) -> Objective:
-        """What is sought, without how."""
-        return self._build_objective()
+_POOL_SIZE = 1024
+"""Points drawn from a continuous parameter space; a power of two keeps Sobol points balanced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One point proposed for simulation.
+class Candidate:
+    """One suggestion.
 
     Attributes:
-        key: Of the point.
-        predicted_value: Surrogate mean before the simulation; None while there is no surrogate.
-        predicted_uncertainty: Standard deviation of what the simulation is expected to give
-            (the noise term included), same unit.
-        acquisition_score: As ranked; comparable within one proposal only.
-        feasibility: Probability that all constraints hold; 1 without constraints, None while
-            there is no surrogate.
-        reason: One sentence for a person.
+        structure_id: Key of the point.
+        parameters: What distinguishes it.
+        predicted_score: Predicted target property; None before there is a surrogate.
+        predicted_uncertainty: One standard deviation, same unit; None likewise.
+        reason: Why it was chosen, one sentence.
     """
 
-    key: str
-    predicted_value: float | None
-    predicted_uncertainty: float | None
-    acquisition_score: float | None
-    feasibility: float | None
-    reason: str
+    structure_id: str
+    parameters: Mapping[str, str | float] = field(default_factory=dict)
+    predicted_score: float | None = None
+    predicted_uncertainty: float | None = None
+    reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """The next batch and what it rests on.
-
-    Attributes:
-        chosen: In order of preference; shorter than asked where the space is exhausted.
-        phase: ``initial`` (spread, no surrogate), ``model`` or ``random``.
-        n_candidates: Points neither simulated nor pending nor failed.
-        n_predicted: Candidates the surrogate predicted.
-        best: Best observed value that satisfies the constraints, None where there is none.
-        reports: Quantity to quality of its surrogate.
-        predictions: Key of every candidate to (mean, standard deviation) of the target; empty
-            in the other phases.
-        notes: Sentences a person should read.
-    """
-
-    chosen: tuple[Choice, ...]
-    phase: Literal["initial", "model", "random"]
-    n_candidates: int
-    n_predicted: int
-    best: float | None
-    reports: Mapping[str, FitReport] = field(default_factory=dict)
-    predictions: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def propose(
-    keys: Sequence[str],
-    descriptors: npt.ArrayLike,
-    observations: Observations,
-    *,
+def suggest_candidates(
     config: BOConfig,
-    seed: int,
-    iteration: int,
-    pending: Sequence[str] = (),
+    existing_data: Sequence[Mapping[str, Any]],
     n_suggestions: int | None = None,
-) -> Proposal:
-    """The points to simulate next; the same arguments give the same answer.
-
-    Until ``n_initial_random`` points are simulated or pending, points are spread over the
-    descriptors (:func:`~nanoos.design.initial.spread_points`). After that, the surrogate is
-    fitted to the target and to each constrained quantity, every candidate is scored, and a
-    batch is filled one by one with the kriging believer: the chosen and the pending points are
-    taken as measured at their predicted mean, so that the next one lies elsewhere. A failed
-    simulation is an observation without a value: the surrogate does not learn from it, and the
-    point is never proposed again.
+    *,
+    candidates: Sequence[SpacePoint] | Sequence[Mapping[str, Any]] = (),
+    parameter_space: Mapping[str, tuple[float, float]] | None = None,
+    seed: int = 0,
+) -> list[Candidate]:
+    """Suggest what to simulate next.
 
     Args:
-        keys: (n,) all points of the space, in its order.
-        descriptors: (n, d), see :func:`~nanoos.design.descriptors.describe_points`; the caller
-            may append columns, such as cheap predictions.
-        observations: Key to values or None; keys outside the space are refused.
-        config: How to choose.
-        seed: Of the campaign.
-        iteration: Of the campaign, from 0; random choices differ between iterations.
-        pending: Keys being simulated.
-        n_suggestions: How many; ``config.batch_size`` where None.
+        config: What is sought and how to choose.
+        existing_data: One mapping for each simulation done: ``structure_id``, ``parameters``
+            (not needed for a point of ``candidates``) and ``values``, property name to number,
+            None where the simulation failed.
+        n_suggestions: ``config.batch_size`` where None.
+        candidates: Points of a space, described by their composition and structure, or
+            mappings with ``structure_id`` and ``parameters``, described by the parameters:
+            numbers as they are, words one column each.
+        parameter_space: Instead of candidates: name to (low, high) of free continuous
+            parameters, sampled by a seeded Sobol sequence.
+        seed: The same data and seed give the same suggestions.
 
     Raises:
-        InvalidInputError: shapes do not fit, unknown keys, or an observation that lacks the
-            target or a constrained quantity.
+        InvalidInputError: neither or both of candidates and parameter_space, or data that do
+            not fit them.
     """
-    x = np.asarray(descriptors, dtype=np.float64)
-    state = _State.build(keys, x, observations, pending, config)
-    wanted = config.batch_size if n_suggestions is None else n_suggestions
-    acquisition = ACQUISITIONS.get(config.acquisition_function)
-    rng = np.random.default_rng([seed, iteration])
-    missing = config.n_initial_random - len(state.taken)
-    if not acquisition.uses_surrogate:
-        return _random_batch(state, wanted, rng)
-    if missing > 0 or not state.measured:
-        return _initial_batch(state, min(wanted, missing) if missing > 0 else wanted, rng)
-    return _model_batch(state, acquisition, wanted, rng, seed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _State:
-    """Where the campaign stands, by index into the space."""
-
-    keys: Sequence[str]
-    x: FloatArray
-    config: BOConfig
-    measured: Mapping[int, Mapping[str, float]]
-    failed: frozenset[int]
-    pending: tuple[int, ...]
-    free: npt.NDArray[np.intp]
-
-    @classmethod
-    def build(
-        cls,
-        keys: Sequence[str],
-        x: FloatArray,
-        observations: Observations,
-        pending: Sequence[str],
-        config: BOConfig,
-    ) -> "_State":
-        if x.ndim != 2 or len(x) != len(keys):  # noqa: PLR2004
-            raise InvalidInputError(f"{len(keys)} keys but descriptors of shape {x.shape}.")
-        index = {key: i for i, key in enumerate(keys)}
-        unknown = [key for key in (*observations, *pending) if key not in index]
-        if unknown:
-            raise InvalidInputError(
-                f"{unknown[0]!r} is not a point of this space.",
-                hint="Observations must come from the same space; was its description changed?",
-            )
-        needed = [config.target_property, *(c.quantity for c in config.constraints)]
-        measured: dict[int, Mapping[str, float]] = {}
-        for key, values in observations.items():
-            if values is None:
-                continue
-            for name in needed:
-                if not np.isfinite(values.get(name, np.nan)):
-                    raise InvalidInputError(
-                        f"The observation of {key!r} has no finite {name!r}.",
-                        hint="Pass None for a simulation that failed.",
-                    )
-            measured[index[key]] = values
-        waiting = tuple(index[key] for key in dict.fromkeys(pending) if key not in observations)
-        taken = {index[key] for key in observations} | set(waiting)
-        free = np.array([i for i in range(len(keys)) if i not in taken], dtype=np.intp)
-        return cls(
-            keys=keys,
-            x=x,
-            config=config,
-            measured=dict(sorted(measured.items())),
-            failed=frozenset(index[key] for key, v in observations.items() if v is None),
-            pending=waiting,
-            free=free,
+    if (not candidates) == (parameter_space is None):
+        raise InvalidInputError(
+            "Give either candidates or a parameter_space.",
+            hint="candidates=list(space), or parameter_space={'x': (0.0, 1.0)}.",
         )
-
-    @property
-    def taken(self) -> list[int]:
-        """Simulated, failed or pending, in the order of the space."""
-        return sorted({*self.measured, *self.failed, *self.pending})
-
-    @property
-    def best(self) -> float | None:
-        return self.config.objective.best(list(self.measured.values()))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        count = len(self.failed)
-        if not count:
-            return ()
-        return (f"{count} failed simulations taught the surrogate nothing; they are not repeated.",)
-
-
-def _plain(state: _State, index: int, reason: str) -> Choice:
-    return Choice(
-        key=state.keys[index],
-        predicted_value=None,
-        predicted_uncertainty=None,
-        acquisition_score=None,
-        feasibility=None,
-        reason=reason,
+    if parameter_space is not None:
+        candidates = _sobol_pool(parameter_space, seed)
+    points = [p for p in candidates if not isinstance(p, Mapping)]
+    records = [p for p in candidates if isinstance(p, Mapping)]
+    if points and records:
+        raise InvalidInputError("Candidates are points of a space or mappings, not both.")
+    parameters: dict[str, Mapping[str, str | float]]
+    if points:
+        parameters = {point.key: dict(point.parameters) for point in points}
+        descriptors = describe_points(points).values
+    else:
+        parameters = {str(p["structure_id"]): dict(p["parameters"]) for p in records}
+        for row in existing_data:
+            if str(row["structure_id"]) not in parameters:
+                parameters[str(row["structure_id"])] = dict(row["parameters"])
+        descriptors = encode_parameters(list(parameters.values()))
+    proposal = propose(
+        list(parameters),
+        descriptors,
+        {str(row["structure_id"]): row["values"] for row in existing_data},
+        config=config,
+        seed=seed,
+        iteration=len(existing_data),
+        n_suggestions=n_suggestions,
     )
-
-
-def _random_batch(state: _State, wanted: int, rng: np.random.Generator) -> Proposal:
-    drawn = rng.permutation(state.free)[:wanted]
-    return Proposal(
-        chosen=tuple(_plain(state, int(i), "drawn at random") for i in drawn),
-        phase="random",
-        n_candidates=len(state.free),
-        n_predicted=0,
-        best=state.best,
-        notes=state.notes,
-    )
-
-
-def _initial_batch(state: _State, wanted: int, rng: np.random.Generator) -> Proposal:
-    drawn = spread_points(state.x, wanted, free=state.free, taken=state.taken, rng=rng)
-    reason = "first batch: spread over the space before there is a surrogate"
-    notes = state.notes
-    if len(state.taken) >= state.config.n_initial_random:
-        notes = (*notes, "No simulation has succeeded yet: the points are spread further.")
-    return Proposal(
-        chosen=tuple(_plain(state, i, reason) for i in drawn),
-        phase="initial",
-        n_candidates=len(state.free),
-        n_predicted=0,
-        best=state.best,
-        notes=notes,
-    )
-
-
-def _model_batch(
-    state: _State, acquisition: Acquisition, wanted: int, rng: np.random.Generator, seed: int
-) -> Proposal:
-    config, objective = state.config, state.config.objective
-    rows = list(state.measured)
-    quantities = dict.fromkeys([config.target_property, *(c.quantity for c in config.constraints)])
-    surrogates = {
-        name: fit_surrogate(
-            state.x[rows],
-            np.array([state.measured[i][name] for i in rows]),
-            reference=state.x,
-            seed=seed,
+    return [
+        Candidate(
+            structure_id=choice.key,
+            parameters=parameters[choice.key],
+            predicted_score=choice.predicted_value,
+            predicted_uncertainty=choice.predicted_uncertainty,
+            reason=choice.reason,
         )
-        for name in quantities
-    }
-    # pending points come after the candidates, so that both can be believed
-    positions = np.concatenate([state.free, np.array(state.pending, dtype=np.intp)])
-    beliefs = {name: gp.belief(state.x[positions]) for name, gp in surrogates.items()}
-    first = beliefs[config.target_property]
-    noise = surrogates[config.target_property].noise_variance
-    predicted_std = np.sqrt(first.variance + noise)
-    n_free = len(state.free)
-    best = state.best
-    for offset in range(len(state.pending)):
-        best = _believed_best(objective, beliefs, n_free + offset, best)
-        beliefs = {name: b.believing(n_free + offset) for name, b in beliefs.items()}
-
-    open_mask = np.arange(len(positions)) < n_free
-    chosen: list[Choice] = []
-    for _ in range(min(wanted, n_free)):
-        target = beliefs[config.target_property]
-        log_feasible = _log_feasibility(config.constraints, beliefs)
-        scores = acquisition.score(
-            AcquisitionInput(
-                mean=target.mean,
-                std=target.std,
-                objective=objective,
-                best=best,
-                exploration_weight=config.exploration_weight,
-                rng=rng,
-            )
-        )
-        scores = weigh_by_feasibility(acquisition, scores, log_feasible)
-        pick = int(np.argmax(np.where(open_mask, scores, -np.inf)))
-        value, std = float(first.mean[pick]), float(predicted_std[pick])
-        feasibility = float(np.exp(log_feasible[pick]))
-        chosen.append(
-            Choice(
-                key=state.keys[int(positions[pick])],
-                predicted_value=value,
-                predicted_uncertainty=std,
-                acquisition_score=float(scores[pick]),
-                feasibility=feasibility,
-                reason=_reason(acquisition, config, value, std, state.best, feasibility),
-            )
-        )
-        open_mask[pick] = False
-        best = _believed_best(objective, beliefs, pick, best)
-        beliefs = {name: b.believing(pick) for name, b in beliefs.items()}
-
-    reports = {name: gp.report for name, gp in surrogates.items()}
-    notes = [*state.notes]
-    if state.best is None:
-        notes.append("No simulated point satisfies the constraints yet.")
-    notes += [f"{name}: {note}" for name, report in reports.items() for note in report.notes]
-    predictions = {
-        state.keys[int(i)]: (float(first.mean[j]), float(predicted_std[j]))
-        for j, i in enumerate(state.free)
-    }
-    return Proposal(
-        chosen=tuple(chosen),
-        phase="model",
-        n_candidates=n_free,
-        n_predicted=n_free,
-        best=state.best,
-        reports=reports,
-        predictions=predictions,
-        notes=tuple(notes),
-    )
+        for choice in proposal.chosen
+    ]
 
 
-def _log_feasibility(
-    constraints: Sequence[Constraint], beliefs: Mapping[str, Belief]
-) -> FloatArray:
-    """(n,) log probability that all constraints hold, taken as independent."""
-    total = np.zeros(len(next(iter(beliefs.values())).mean))
-    for constraint in constraints:
-        belief = beliefs[constraint.quantity]
-        total = total + constraint.log_probability(belief.mean, belief.std)
-    return total
+def encode_parameters(records: Sequence[Mapping[str, str | float]]) -> FloatArray:
+    """(n, d) numbers for records of parameters: numbers as they are, words one-hot.
+
+    Raises:
+        InvalidInputError: records with different names, or a parameter that is a number in one
+            and a word in another.
+    """
+    names = sorted(records[0])
+    columns: list[FloatArray] = []
+    for name in names:
+        try:
+            values = [record[name] for record in records]
+        except KeyError as error:
+            raise InvalidInputError(f"A candidate lacks the parameter {name!r}.") from error
+        words = sum(isinstance(value, str) for value in values)
+        if words not in {0, len(values)}:
+            raise InvalidInputError(f"The parameter {name!r} is a number here and a word there.")
+        if words:
+            levels = sorted({str(value) for value in values})
+            columns += [np.array([float(v == level) for v in values]) for level in levels]
+        else:
+            columns.append(np.array(values, dtype=np.float64))
+    if any(len(record) != len(names) for record in records):
+        raise InvalidInputError("The candidates do not have the same parameters.")
+    return np.column_stack(columns)
 
 
-def _believed_best(
-    objective: Objective, beliefs: Mapping[str, Belief], index: int, best: float | None
-) -> float | None:
-    """The best value if point ``index`` turned out as predicted."""
-    values = {name: float(belief.mean[index]) for name, belief in beliefs.items()}
-    if not objective.feasible(values):
-        return best
-    believed = values[objective.target_property]
-    if best is None or objective.merit(believed) > objective.merit(best):
-        return believed
-    return best
+def _sobol_pool(
+    parameter_space: Mapping[str, tuple[float, float]], seed: int
+) -> list[Mapping[str, Any]]:
+    from scipy.stats import qmc
 
-
-def _reason(
-    acquisition: Acquisition,
-    config: BOConfig,
-    value: float,
-    std: float,
-    best: float | None,
-    feasibility: float,
-) -> str:
-    unit = f" {config.unit}" if config.unit else ""
-    text = f"{acquisition.title}: {value:.4g} ± {std:.2g}{unit}"
-    if config.target_range is not None:
-        low, high = config.target_range
-        text += f" for the range {low:g} to {high:g}"
-    elif best is not None:
-        text += f" against best {best:.4g}"
-    if config.constraints:
-        wanted = " and ".join(str(c) for c in config.constraints)
-        text += f"; {100 * feasibility:.0f} % likely to satisfy {wanted}"
-    return text
+    names = list(parameter_space)
+    low, high = np.array([parameter_space[name] for name in names], dtype=np.float64).T
+    if not (low < high).all():
+        raise InvalidInputError("Every parameter needs (low, high) with low < high.")
+    points = qmc.Sobol(len(names), seed=seed).random(_POOL_SIZE) * (high - low) + low
+    return [
+        {
+            "structure_id": "x" + hashlib.sha256(row.tobytes()).hexdigest()[:12],
+            "parameters": dict(zip(names, row.tolist(), strict=True)),
+        }
+        for row in points
+    ]

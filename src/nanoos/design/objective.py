@@ -100,4 +100,4 @@ def log_probability_in_range(
     log_upper, log_lower = log_ndtr(upper), log_ndtr(lower)
     tail = log_upper + np.log1p(-np.exp(np.minimum(log_lower - log_upper, -1e-300)))
     middle = ndtr(upper) - ndtr(lower)
-    return np.where(middle > 0.1, np.log(np.maximum(middle, 1e-300)), tail)  # noqa: PLR2004
+    return np.asarray(np.where(middle > 0.1, np.log(np.maximum(middle, 1e-300)), tail))  # noqa: PLR2004

@@ -1,20 +1,20 @@
 """Gaussian-process surrogate on a discrete set of candidates.
 
-The hyperparameters are fitted with BoTorch (maximum a posteriori, dimension-scaled log-normal
-priors, Hvarfner et al. 2024, arXiv 2402.02229); the posterior is then computed here in closed
-form, because a batch over a discrete set needs many cheap updates for points that are pending.
+Model and priors are those of BoTorch's ``SingleTaskGP`` with a Matérn-5/2 kernel (maximum a
+posteriori, dimension-scaled log-normal priors, Hvarfner et al. 2024, arXiv 2402.02229). Fit and
+posterior are written out here, with an analytic gradient: the same optimum many times faster
+than by automatic differentiation at these sizes, no torch in the process that plans, and cheap
+updates for the pending points of a batch.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import log, sqrt
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
 from scipy.stats import norm
 
 from nanoos.core.errors import InvalidInputError
@@ -24,8 +24,15 @@ FloatArray = npt.NDArray[np.float64]
 _MIN_FIT = 3
 """With fewer observations the prior's mode is used: there is nothing to fit."""
 
-_LENGTHSCALE_LOC, _LENGTHSCALE_SCALE = sqrt(2), sqrt(3)
-_NOISE_MODE = float(np.exp(-4.0 - 1.0))
+# log-normal priors and bounds of BoTorch: length scales on the unit cube, noise variance of
+# standardised observations
+_LENGTHSCALE_LOC: Final = sqrt(2)
+_LENGTHSCALE_SCALE: Final = sqrt(3)
+_NOISE_LOC: Final = -4.0
+_NOISE_SCALE: Final = 1.0
+_NOISE_MODE: Final = float(np.exp(_NOISE_LOC - _NOISE_SCALE**2))
+_MIN_LENGTHSCALE: Final = 0.025
+_MIN_NOISE: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +201,15 @@ class GaussianProcess:
 
 def matern52(first: FloatArray, second: FloatArray, lengthscale: FloatArray) -> FloatArray:
     """(n, m) Matérn-5/2 kernel with unit variance."""
+    s = _scaled_distance(first, second, lengthscale)
+    return np.asarray((1 + s + s**2 / 3) * np.exp(-s))
+
+
+def _scaled_distance(first: FloatArray, second: FloatArray, lengthscale: FloatArray) -> FloatArray:
+    """(n, m) sqrt(5) times the distance in units of the length scales."""
     a, b = first / lengthscale, second / lengthscale
     square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    r = np.sqrt(5 * np.maximum(square, 0.0))
-    return np.asarray((1 + r + r**2 / 3) * np.exp(-r))
+    return np.asarray(np.sqrt(5 * np.maximum(square, 0.0)))
 
 
 def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
@@ -205,25 +217,25 @@ def _cholesky(matrix: FloatArray) -> tuple[FloatArray, float]:
     jitter = 0.0
     while True:
         try:
-            return np.linalg.cholesky(matrix + jitter * np.eye(len(matrix))), jitter
+            factor = np.linalg.cholesky(matrix + jitter * np.eye(len(matrix)))
+            return np.asarray(factor, dtype=np.float64), jitter
         except np.linalg.LinAlgError:
             jitter = max(10 * jitter, 1e-10)
 
 
 def fit_surrogate(
-    x: npt.ArrayLike, y: npt.ArrayLike, *, reference: npt.ArrayLike | None = None, seed: int = 0
+    x: npt.ArrayLike, y: npt.ArrayLike, *, reference: npt.ArrayLike | None = None
 ) -> GaussianProcess:
     """Fit a Gaussian process to observations; never fails on finite data.
 
     With fewer than three observations, constant data, or where the optimiser fails, the mode of
-    the prior is used and the report says so. The same data and seed give the same process.
+    the prior is used and the report says so. The same data give the same process.
 
     Args:
         x: (n, d) descriptors of the observed candidates, n >= 1.
         y: (n,) observed values.
         reference: (m, d) descriptors of all candidates, which set the scaling; columns that do
             not vary over them are dropped. ``x`` where None.
-        seed: For the restarts of the optimiser.
 
     Raises:
         InvalidInputError: nothing observed, wrong shapes, or values that are not finite.
@@ -256,8 +268,8 @@ def fit_surrogate(
     lengthscale, noise, constant = _prior_mode(len(columns))
     if len(columns) and len(values) >= _MIN_FIT and not notes:
         try:
-            lengthscale, noise, constant = _fit_hyperparameters(scaled, standard, seed)
-        except (RuntimeError, ValueError, ArithmeticError) as error:
+            lengthscale, noise, constant = _fit_hyperparameters(scaled, standard)
+        except (ValueError, ArithmeticError) as error:
             notes.append(f"The fit failed ({type(error).__name__}): the prior's mode is used.")
     elif len(values) < _MIN_FIT:
         notes.append(f"Only {len(values)} observations: the prior's mode is used.")
@@ -319,52 +331,71 @@ def interval_coverage(
 
 
 def _prior_mode(dimensions: int) -> tuple[FloatArray, float, float]:
-    loc = _LENGTHSCALE_LOC + 0.5 * log(max(dimensions, 1))
-    mode = float(np.exp(loc - _LENGTHSCALE_SCALE**2))
-    return np.full(dimensions, mode), _NOISE_MODE, 0.0
+    loc = _lengthscale_loc(dimensions)
+    return np.full(dimensions, np.exp(loc - _LENGTHSCALE_SCALE**2)), _NOISE_MODE, 0.0
 
 
-def _fit_hyperparameters(
-    x: FloatArray, y: FloatArray, seed: int
-) -> tuple[FloatArray, float, float]:
-    """Length scales (d,), noise variance and constant mean, by maximum a posteriori."""
-    import torch
-    from botorch.fit import fit_gpytorch_mll
-    from botorch.models import SingleTaskGP
-    from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
-    from gpytorch.mlls import ExactMarginalLogLikelihood
-
-    with _one_thread(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters is whether a fit came out
-        torch.manual_seed(seed)
-        model = SingleTaskGP(
-            torch.tensor(x, dtype=torch.float64),
-            torch.tensor(y[:, None], dtype=torch.float64),
-            covar_module=get_covar_module_with_dim_scaled_prior(
-                ard_num_dims=x.shape[1], use_rbf_kernel=False
-            ).double(),
-            outcome_transform=None,
-        )
-        fit_gpytorch_mll(
-            ExactMarginalLogLikelihood(model.likelihood, model),
-            optimizer_kwargs={"options": {"maxiter": 200}},
-        )
-        lengthscale = model.covar_module.lengthscale.detach().numpy().ravel().copy()
-        noise = float(model.likelihood.noise.item())
-        constant = float(model.mean_module.constant.item())
-    if not (np.isfinite(lengthscale).all() and np.isfinite([noise, constant]).all()):
-        raise ArithmeticError("hyperparameters are not finite")
-    return lengthscale, noise, constant
+def _lengthscale_loc(dimensions: int) -> float:
+    return _LENGTHSCALE_LOC + 0.5 * log(max(dimensions, 1))
 
 
-@contextmanager
-def _one_thread() -> Iterator[Any]:
-    """More threads are slower at this size, and other work shares the machine."""
-    import torch
+def _fit_hyperparameters(x: FloatArray, y: FloatArray) -> tuple[FloatArray, float, float]:
+    """Length scales (d,), noise variance and constant mean, by maximum a posteriori.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    The objective is that of BoTorch's ``SingleTaskGP`` with a Matérn kernel; a test compares.
+
+    Raises:
+        ArithmeticError: nothing finite came out.
+    """
+    dimensions = x.shape[1]
+    lengthscale, noise, _ = _prior_mode(dimensions)
+    start = np.log([*lengthscale, noise])
+    floor = np.log([*np.full(dimensions, _MIN_LENGTHSCALE), _MIN_NOISE])
+    found = minimize(
+        _negative_log_posterior,
+        start,
+        args=(x, y),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(low, None) for low in floor],
+        options={"maxiter": 200},
+    )
+    if not np.isfinite(found.fun):
+        raise ArithmeticError("the posterior of the hyperparameters is not finite")
+    lengthscale, noise = np.exp(found.x[:-1]), float(np.exp(found.x[-1]))
+    chol, _ = _cholesky(matern52(x, x, lengthscale) + noise * np.eye(len(x)))
+    return lengthscale, noise, _constant_mean(chol, y)
+
+
+def _constant_mean(chol: FloatArray, y: FloatArray) -> float:
+    """The constant that maximises the likelihood: generalised least squares."""
+    ones = cho_solve((chol, True), np.ones(len(y)))
+    return float(ones @ y / ones.sum())
+
+
+def _negative_log_posterior(
+    theta: FloatArray, x: FloatArray, y: FloatArray
+) -> tuple[float, FloatArray]:
+    """Value and gradient (d + 1,) in the logarithms of length scales and noise variance."""
+    n, dimensions = x.shape
+    lengthscale, noise = np.exp(theta[:-1]), float(np.exp(theta[-1]))
+    chol, _ = _cholesky(matern52(x, x, lengthscale) + noise * np.eye(n))
+    residual = y - _constant_mean(chol, y)
+    alpha = cho_solve((chol, True), residual)
+    value = 0.5 * residual @ alpha + np.log(np.diag(chol)).sum()
+    value += 0.5 * n * log(2 * np.pi)
+
+    # d(-log likelihood)/dK; then dk/d(log l_i) = 5/3 (1 + s) exp(-s) (difference_i / l_i)^2
+    outer = 0.5 * (cho_solve((chol, True), np.eye(n)) - np.outer(alpha, alpha))
+    s = _scaled_distance(x, x, lengthscale)
+    inner = outer * (5 / 3) * (1 + s) * np.exp(-s)
+    scaled = x / lengthscale
+    squares = 2 * (
+        inner.sum(1) @ scaled**2 - np.einsum("ik,ij,jk->k", scaled, inner, scaled, optimize=True)
+    )
+    gradient = np.append(squares, noise * np.trace(outer))
+
+    loc = np.append(np.full(dimensions, _lengthscale_loc(dimensions)), _NOISE_LOC)
+    variance = np.append(np.full(dimensions, _LENGTHSCALE_SCALE**2), _NOISE_SCALE**2)
+    value += float(np.sum(theta + (theta - loc) ** 2 / (2 * variance)))  # log-normal priors
+    return float(value), gradient + 1 + (theta - loc) / variance

@@ -2,9 +2,10 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
@@ -110,6 +111,32 @@ class StructurePoint:
     def structure(self) -> Structure:
         """The structure as given."""
         return self.given
+
+
+def _read(paths: Sequence[str]) -> dict[str, Structure]:
+    """Name to structure; the file name, with ``#index`` in a file of several."""
+    from nanoos.structures.io import iter_paths
+
+    outcomes = list(iter_paths(paths))
+    refused = [outcome for outcome in outcomes if outcome.error is not None]
+    if refused:
+        problems = [f"{outcome.file}: {outcome.error}" for outcome in refused]
+        raise ConfigError(
+            f"{len(refused)} of {len(outcomes)} candidates cannot be used: {problems[0]}",
+            hint="Repair or remove them before the campaign starts.",
+            details={"problems": problems},
+        )
+    frames = Counter(outcome.file for outcome in outcomes)
+    names = Counter(Path(file).name for file in frames)
+    structures: dict[str, Structure] = {}
+    for outcome in outcomes:
+        short = Path(outcome.file).name
+        name = short if names[short] == 1 else outcome.file
+        if frames[outcome.file] > 1:
+            name = f"{name}#{outcome.index}"
+        if outcome.structure is not None:
+            structures[name] = outcome.structure
+    return structures
 
 
 class StructureSpace:
