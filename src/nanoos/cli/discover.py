@@ -100,7 +100,7 @@ def _watch(
     worker = None
     if slots:
         worker = LocalWorker(
-            services.jobs, settings, queues=["default", "ml", "md", "dft"], concurrency=slots
+            services, settings, queues=["default", "ml", "md", "dft"], concurrency=slots
         )
     who = local_user()
     try:

@@ -28,6 +28,9 @@ from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 from nanoos.services.simulations import SimulationPlan
 
+MIN_FAILURES = 4
+"""When this many simulations have ended and all of them failed, the budget is not spent on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignSnapshot:
@@ -52,6 +55,13 @@ class CampaignSnapshot:
             for c in self.candidates
         )
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the first batch or more has ended and every simulation of it failed."""
+        return len(self.candidates) >= MIN_FAILURES and all(
+            c.state == "failed" for c in self.candidates
+        )
+
 
 def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOutcome:
     """Choose and submit the next candidates, cross-check the winners, or finish."""
@@ -61,6 +71,8 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     if snapshot is None or snapshot.state != "running" or snapshot.waits:
         return JobOutcome(result={"did": "nothing"})
     config = snapshot.config
+    if snapshot.hopeless:
+        return _change_state(snapshot, "failed", _why_hopeless(snapshot))
     if snapshot.budget_left <= 0:
         return _finish(services, snapshot, "The budget is used.")
     if snapshot.iterations >= config.max_iterations:
@@ -78,6 +90,14 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     return JobOutcome(
         result={"did": "iteration", "number": snapshot.iterations + 1, "chosen": choice.keys},
         finalize=lambda session: _write_iteration(services, session, snapshot, choice, plan),
+    )
+
+
+def _why_hopeless(snapshot: CampaignSnapshot) -> str:
+    error = snapshot.candidates[0].error or {}
+    return (
+        f"All {len(snapshot.candidates)} simulations failed, "
+        f"the first with: {error.get('message', 'no reason recorded')}"
     )
 
 
