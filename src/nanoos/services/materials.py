@@ -200,18 +200,14 @@ def _require_owner(row: MaterialTable, who: Principal) -> None:
 
 
 def _records(session: Session, rows: list[MaterialTable], who: Principal) -> list[MaterialRecord]:
-    counts = dict(
-        session.execute(
-            select(StructureTable.material_id, func.count())
-            .where(
-                StructureTable.material_id.in_([row.id for row in rows]),
-                visible(StructureTable, who),
-            )
-            .group_by(StructureTable.material_id)
+    counted = session.execute(
+        select(StructureTable.material_id, func.count())
+        .where(
+            StructureTable.material_id.in_([row.id for row in rows]), visible(StructureTable, who)
         )
-        .tuples()
-        .all()
+        .group_by(StructureTable.material_id)
     )
+    counts: dict[uuid.UUID, int] = {material_id: n for material_id, n in counted}  # noqa: C416
     return [
         MaterialRecord(
             id=row.id,
