@@ -1,7 +1,7 @@
 """``nanoos predict``: properties of crystals in files; no account, server or network."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from nanoos.cli.predictions import (
     ModelPredictor,
     Predictor,
     SavingPredictor,
-    chosen_properties,
+    chosen_models,
     line_document,
     predict_outcomes,
 )
@@ -60,8 +60,8 @@ def predict(
         raise InvalidInputError(f"The level is {level}.", hint="Give a number between 0 and 1.")
     failed = done = 0
     with contextlib.ExitStack() as stack:
-        predictor, supported = stack.enter_context(_predictor(model, save=save))
-        properties = chosen_properties(supported, property_, predictor.name)
+        models = chosen_models(model, property_)
+        predictor = stack.enter_context(_predictor(model, ModelPredictor(models), save=save))
         sinks = _sinks(csv, output, as_json=as_json)
         for sink in sinks:
             stack.enter_context(sink)
@@ -69,7 +69,7 @@ def predict(
         for line in predict_outcomes(iter_paths(paths), predictor):
             done += 1
             failed += line.error is not None
-            document = line_document(line, predictor, properties, level)
+            document = line_document(line, predictor, models, level)
             for sink in sinks:
                 sink.write(document, line)
             report(0.0, f"{done} structures, {failed} without a prediction")
@@ -89,18 +89,10 @@ def _sinks(csv: Path | None, output: Path | None, *, as_json: bool) -> list[Sink
 
 
 @contextlib.contextmanager
-def _predictor(model: str | None, *, save: bool) -> Iterator[tuple[Predictor, Sequence[str]]]:
-    """What predicts, and the properties it predicts; without ``save`` no database is touched."""
-    from nanoos.services.prediction_models import (
-        canonical_model_name,
-        default_model_name,
-        loaded_model,
-    )
-
-    name = canonical_model_name(model) if model is not None else default_model_name()
-    chosen = loaded_model(name)
+def _predictor(model: str | None, asked: ModelPredictor, *, save: bool) -> Iterator[Predictor]:
+    """What predicts; without ``save`` no database is touched."""
     if not save:
-        yield ModelPredictor(chosen), chosen.supported_properties
+        yield asked
         return
     with services() as lab:
-        yield SavingPredictor(lab, chosen), chosen.supported_properties
+        yield SavingPredictor(lab, model, asked)

@@ -1,16 +1,16 @@
 """Predictions of structures in files: asked for in batches, given in input order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nanoos.cli.opening import local_user
-from nanoos.core.errors import InvalidInputError, NanoosError
+from nanoos.core.errors import InvalidInputError, NanoosError, UnavailableError
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services
-    from nanoos.services.prediction_models import PredictingModel
     from nanoos.structures import ReadOutcome
 
 BATCH_STRUCTURES: Final = 16
@@ -37,23 +37,41 @@ class Predictor(Protocol):
 
 
 class ModelPredictor:
-    """Asks a model in this process: no database, no server."""
+    """Asks models in this process: no database, no server.
 
-    def __init__(self, model: "PredictingModel") -> None:
-        self._model = model
-        self.name, self.version = model.name, model.version
+    Args:
+        models: Property to the model that gives it; one model is asked in batches, several
+            structure by structure.
+    """
+
+    def __init__(self, models: Mapping[str, str]) -> None:
+        self._names = sorted(set(models.values()))
+        self.name = "+".join(self._names)
+
+    @cached_property
+    def version(self) -> str:
+        """Versions of the models."""
+        from nanoos.models import get_model
+
+        return "+".join(get_model(name).info().version for name in self._names)
 
     def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction]:
-        """What the model says."""
-        return self._model.predict([one.structure for one in read if one.structure is not None])
+        """What the models say."""
+        from nanoos.models import get_model, predict_properties_for_structure
+
+        structures = [one.structure for one in read if one.structure is not None]
+        if len(self._names) == 1:
+            return get_model(self._names[0]).predict(structures)
+        return [predict_properties_for_structure(structure) for structure in structures]
 
 
 class SavingPredictor:
     """Stores the structures, and what the model says of them, in the laboratory."""
 
-    def __init__(self, lab: "Services", model: "PredictingModel") -> None:
+    def __init__(self, lab: "Services", model: str | None, asked: ModelPredictor) -> None:
         self._lab = lab
-        self.name, self.version = model.name, model.version
+        self._model = model
+        self.name, self.version = asked.name, asked.version
 
     def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction]:
         """What is stored, computed now where it was not."""
@@ -66,7 +84,7 @@ class SavingPredictor:
         if outcome.source_id is not None:
             source["id"] = outcome.source_id
         structure, _ = self._lab.structures.add(outcome.structure, local_user(), source=source)
-        stored = self._lab.predictions.predict(structure.id, local_user(), model_name=self.name)
+        stored = self._lab.predictions.predict(structure.id, local_user(), model_name=self._model)
         return Prediction(
             properties=stored.values,
             provenance=Provenance(producer=stored.model_name, version=stored.model_version),
@@ -153,40 +171,61 @@ def _answer(outcome: "ReadOutcome", predictor: Predictor) -> Prediction | Nanoos
         )
 
 
-def chosen_properties(
-    supported: Sequence[str], wanted: Sequence[str] | None, model: str
-) -> frozenset[str]:
-    """The properties that are asked for.
+def chosen_models(model: str | None, wanted: Sequence[str] | None) -> dict[str, str]:
+    """Property to the model that gives it: the one named, or the best that is available.
 
     Raises:
-        InvalidInputError: the model does not predict one of them; names the nearest.
+        NotFoundError: no such model; the hint gives the nearest name.
+        UnavailableError: it cannot predict here, or no model can.
+        InvalidInputError: no model asked predicts one of ``wanted``; names the nearest.
     """
     import difflib
 
+    from nanoos.models import default_models
+
+    able = default_models() if model is None else _supported(model)
+    if not able:
+        raise UnavailableError("No model is available.", hint="pip install 'nanoos[ml]'")
     for name in wanted or ():
-        if name not in supported:
-            near = difflib.get_close_matches(name, supported, n=1)
+        if name not in able:
+            near = difflib.get_close_matches(name, able, n=1)
             meant = f"Did you mean {near[0]!r}? " if near else ""
             raise InvalidInputError(
-                f"{model} does not predict {name!r}.",
-                hint=f"{meant}It predicts: {', '.join(supported)}.",
+                f"{model} does not predict {name!r}."
+                if model is not None
+                else f"No model here predicts {name!r}.",
+                hint=f"{meant}There are: {', '.join(able)}.",
             )
-    return frozenset(wanted or supported)
+    return {name: able[name] for name in (wanted or able)}
+
+
+def _supported(model: str) -> dict[str, str]:
+    """Every property of one model that can predict here."""
+    from nanoos.models import get_model
+
+    info = get_model(model).info()
+    if not info.available:
+        raise UnavailableError(
+            f"{info.name} cannot predict here: {info.unavailable_reason}.",
+            hint=info.install_command,
+        )
+    return dict.fromkeys(info.supported_properties, info.name)
 
 
 def line_document(
-    line: PredictionLine, predictor: Predictor, properties: frozenset[str], level: float
+    line: PredictionLine, predictor: Predictor, properties: Collection[str], level: float
 ) -> dict[str, Any]:
     """The line as ``nanoos predict --json`` prints it."""
     prediction, error = line.prediction, line.error
     values = prediction.properties if prediction is not None else {}
+    source = prediction.provenance if prediction is not None else None
     document: dict[str, Any] = {
         "file": line.file,
         "index": line.index,
         "id": line.source_id,
         "formula": line.formula,
-        "model": predictor.name,
-        "model_version": predictor.version,
+        "model": source.producer if source is not None else predictor.name,
+        "model_version": source.version if source is not None else predictor.version,
         "properties": {
             name: value_document(value, level)
             for name, value in values.items()
