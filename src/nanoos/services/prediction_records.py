@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -119,8 +119,18 @@ def check_level(level: float) -> None:
         )
 
 
-def stored_columns(prediction: Prediction, structure: StructureRecord) -> dict[str, Any]:
-    """Values of the JSON columns of a new row."""
+def stored_columns(
+    prediction: Prediction,
+    structure: StructureRecord,
+    weights: Callable[[str], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Values of the JSON columns of a new row.
+
+    Args:
+        prediction: What the model said.
+        structure: Of which structure.
+        weights: Property to name, version and hash of the weights behind it.
+    """
     values = {name: _finite(value) for name, value in prediction.properties.items()}
     notes = list(prediction.notes)
     notes += [
@@ -137,16 +147,11 @@ def stored_columns(prediction: Prediction, structure: StructureRecord) -> dict[s
             "dimensionality": structure.dimensionality,
             "notes": notes,
             "not_for_decisions": prediction.not_for_decisions,
-            "weights": {name: _weights(prediction) for name in values},
+            "weights": {name: dict(weights(name)) for name in values},
             "parameters": dict(prediction.provenance.parameters),
             "software": dict(prediction.provenance.software),
         },
     }
-
-
-def _weights(prediction: Prediction) -> dict[str, Any]:
-    source = prediction.provenance
-    return {"name": source.producer, "version": source.version, "sha256": source.weights_sha256}
 
 
 def _finite(value: PropertyValue) -> PropertyValue:

@@ -11,17 +11,15 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from nanoos.core.errors import ConflictError, InvalidInputError, NanoosError, NotFoundError
-from nanoos.core.records import Prediction
 from nanoos.db import Database, PredictionTable, StructureTable
 from nanoos.services.access import Principal
 from nanoos.services.fresh_cache import FreshCache
 from nanoos.services.prediction_models import (
     CacheKey,
+    ChosenModel,
     KnownModel,
-    canonical_model_name,
-    default_model_name,
+    choose_model,
     known_models,
-    loaded_model,
     registered_model,
 )
 from nanoos.services.prediction_records import (
@@ -83,27 +81,25 @@ class PredictionService:
             UnavailableError: the model cannot run here.
             InvalidInputError: the model does not cover the structure.
         """
-        name = self._model_name(model_name)
-        memory_key = _memory_key(who, structure_id, name)
+        memory_key = _predict_key(who, structure_id, model_name)
         if not force_recompute:
             remembered = self._fresh.get(memory_key)
             if remembered is not None:
                 return remembered
         read_at = self._fresh.now()
         structure = self._structures.get(structure_id, who)
-        model = loaded_model(name)
-        key = CacheKey.of(structure_id, model)
+        model = choose_model(model_name)
         if force_recompute:
-            prediction = model.predict([structure.structure])[0]
+            record = self._compute(structure, model, again=True)
             self._fresh.clear()
-            return self._store(key, prediction, structure, again=True)
+            return record
+        key = model.key(structure_id)
         found = self._stored(key)
         if found is None:
             with self._computing.hold(key):
                 found = self._stored(key)
                 if found is None:
-                    prediction = model.predict([structure.structure])[0]
-                    return self._store(key, prediction, structure, again=False)
+                    return self._compute(structure, model, again=False)
         self._fresh.put(memory_key, found, read_at=read_at)
         return found
 
@@ -126,15 +122,14 @@ class PredictionService:
             raise InvalidInputError(
                 f"A batch of {len(structure_ids)} structures.", hint=f"Give 1 to {MAX_BATCH}."
             )
-        name = self._model_name(model_name)
-        loaded_model(name)  # a model that cannot run is one error, not a hundred
+        choose_model(model_name)  # a model that cannot run is one error, not a hundred
         predictions: list[PredictionRecord] = []
         errors: list[BatchError] = []
         for structure_id in structure_ids:
             try:
                 predictions.append(
                     self.predict(
-                        structure_id, who, model_name=name, force_recompute=force_recompute
+                        structure_id, who, model_name=model_name, force_recompute=force_recompute
                     )
                 )
             except NanoosError as error:
@@ -152,15 +147,11 @@ class PredictionService:
             errors=errors,
         )
 
-    @staticmethod
-    def _model_name(name: str | None) -> str:
-        return default_model_name() if name is None else canonical_model_name(name)
-
     def remembered(
         self, structure_id: uuid.UUID, who: Principal, *, model_name: str | None = None
     ) -> PredictionRecord | None:
         """What :meth:`predict` would give from memory; None where it must look; never blocks."""
-        return self._fresh.get(_memory_key(who, structure_id, self._model_name(model_name)))
+        return self._fresh.get(_predict_key(who, structure_id, model_name))
 
     def stored(
         self, structure_id: uuid.UUID, who: Principal, *, model_name: str | None = None
@@ -171,12 +162,11 @@ class PredictionService:
             NotFoundError: no such structure or model.
             UnavailableError: the model cannot run here.
         """
-        name = self._model_name(model_name)
         read_at = self._fresh.now()
         self._structures.require_visible(structure_id, who)
-        found = self._stored(CacheKey.of(structure_id, loaded_model(name)))
+        found = self._stored(choose_model(model_name).key(structure_id))
         if found is not None:
-            self._fresh.put(_memory_key(who, structure_id, name), found, read_at=read_at)
+            self._fresh.put(_predict_key(who, structure_id, model_name), found, read_at=read_at)
         return found
 
     # -- reading --------------------------------------------------------------------------
@@ -281,37 +271,37 @@ class PredictionService:
             row = session.scalar(query)
             return None if row is None else prediction_record(row, cached=True)
 
-    def _store(
-        self, key: CacheKey, prediction: Prediction, structure: StructureRecord, *, again: bool
+    def _compute(
+        self, structure: StructureRecord, model: ChosenModel, *, again: bool
     ) -> PredictionRecord:
-        """Store a prediction; where another client was faster, give the row of that one.
+        """Run the model and store what it said.
 
-        Args:
-            key: What it is a prediction of.
-            prediction: What the model said.
-            structure: Of which structure.
-            again: Store it as the next generation, beside the rows that are there.
+        With ``again`` it becomes the next generation; without, the row of a client that was
+        faster is given instead.
         """
-        columns = stored_columns(prediction, structure)
+        columns = stored_columns(model.run(structure), structure, model.weights)
+        key = model.key(structure.id)
         with self._db.write() as session:
             _require_structure(session, key.structure_id)
-            for _ in range(_MAX_GENERATIONS_AT_ONCE):
+            for _ in range(_MAX_GENERATIONS_AT_ONCE if again else 1):
                 row_id = _insert(session, key, columns, again=again)
                 if row_id is not None:
                     row = session.get_one(PredictionTable, row_id)
                     return prediction_record(row, cached=False)
-                if not again:
-                    break
         stored = None if again else self._stored(key)
         if stored is None:
             raise ConflictError(
-                "Others recompute or delete the same prediction now.", hint="Retry."
+                "Others recompute or delete the same prediction now.", hint="Ask again."
             )
         return stored
 
 
 def _memory_key(who: Principal, structure_id: uuid.UUID, name: str) -> _MemoryKey:
     return who.user_id, who.is_admin, structure_id, name
+
+
+def _predict_key(who: Principal, structure_id: uuid.UUID, model_name: str | None) -> _MemoryKey:
+    return _memory_key(who, structure_id, f"predict {(model_name or '').casefold()}")
 
 
 def _latest_key(who: Principal, structure_id: uuid.UUID, model_name: str | None) -> _MemoryKey:
