@@ -183,8 +183,8 @@ class EngineResult:
         return cls(
             structure=Structure.from_dict(structure) if structure else None,
             provenance=Provenance(**fields.pop("provenance")),
-            forces=_triples(fields.pop("forces")),
-            stress=_triples(fields.pop("stress")),
+            forces=_optional_triples(fields.pop("forces")),
+            stress=_optional_triples(fields.pop("stress")),
             magmoms=tuple(magmoms) if magmoms is not None else None,
             series={name: tuple(numbers) for name, numbers in fields.pop("series").items()},
             labels=dict(fields.pop("labels", {})),
@@ -201,5 +201,10 @@ def _lists(rows: Triples | None) -> list[list[float]] | None:
     return None if rows is None else [list(row) for row in rows]
 
 
-def _triples(rows: Iterable[Sequence[float]] | None) -> Triples | None:
-    return None if rows is None else tuple((row[0], row[1], row[2]) for row in rows)
+def triples(rows: Iterable[Sequence[float]]) -> Triples:
+    """Rows of three numbers as the immutable tuples that records hold."""
+    return tuple((row[0], row[1], row[2]) for row in rows)
+
+
+def _optional_triples(rows: Iterable[Sequence[float]] | None) -> Triples | None:
+    return None if rows is None else triples(rows)

@@ -14,24 +14,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import chgnet
 import numpy as np
 import torch
 from chgnet.graph.crystalgraph import CrystalGraph
 from chgnet.model.model import BatchedGraph, CHGNet
 
+from nanoos.core.errors import UnavailableError
 from nanoos.core.records import LevelOfTheory
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
 from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.neighbors import neighbor_list
 from nanoos.potentials.runtime import apply_threads, torch_device
-from nanoos.potentials.weights import file_sha256
+from nanoos.potentials.weights import file_sha256, packaged_weights
 from nanoos.structures import Structure
-
-_WEIGHTS = Path(chgnet.__file__).parent / "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 
 
 class CHGNetPotential:
@@ -45,6 +42,13 @@ class CHGNetPotential:
     def __init__(self, *, device: str = "cpu") -> None:
         self.device = torch_device(device)
         apply_threads()
+        path = packaged_weights("CHGNet")
+        if path is None:
+            raise UnavailableError(
+                "The weights of CHGNet are not in its package.",
+                hint="pip install --force-reinstall chgnet",
+            )
+        self._weights = path
         with contextlib.redirect_stdout(io.StringIO()):  # the library announces itself
             self._model = CHGNet.load(use_device=self.device, verbose=False).eval()
         self._model.requires_grad_(requires_grad=False)
@@ -58,7 +62,7 @@ class CHGNetPotential:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the checkpoint file."""
-        return file_sha256(_WEIGHTS)
+        return file_sha256(self._weights)
 
     @property
     def software(self) -> dict[str, str]:

@@ -13,30 +13,28 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from nanoos.core.errors import UnavailableError
 from nanoos.core.records import LevelOfTheory
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
 from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.neighbors import neighbor_list
 from nanoos.potentials.runtime import apply_threads, torch_device
-from nanoos.potentials.weights import file_sha256
+from nanoos.potentials.weights import file_sha256, packaged_weights
 from nanoos.structures import Structure
 
 with warnings.catch_warnings():  # e3nn and sevenn compile with what newer torch deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.simplefilter("ignore", FutureWarning)
-    import sevenn._const
     import sevenn._keys as key
     from sevenn.atom_graph_data import AtomGraphData
     from sevenn.util import load_checkpoint
     from torch_geometric.data import Batch
 
-_WEIGHTS = Path(sevenn._const.SEVENNET_0_11Jul2024)  # noqa: SLF001
 _SPARSE_METALS = frozenset({"Rb", "Cs"})
 """Their own metals have next to no neighbour within the 5 Å cutoff. The network was trained on
 these metals, so what it says of a lone atom of them is the energy of the metal."""
@@ -56,9 +54,16 @@ class SevenNetPotential:
     def __init__(self, *, device: str = "cpu") -> None:
         self.device = torch_device(device)
         apply_threads()
+        path = packaged_weights("SevenNet")
+        if path is None:
+            raise UnavailableError(
+                "The weights of SevenNet are not in its package.",
+                hint="pip install --force-reinstall sevenn",
+            )
+        self._weights = path
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # deprecations inside e3nn, no accelerator found
-            model = load_checkpoint(str(_WEIGHTS)).build_model()
+            model = load_checkpoint(str(self._weights)).build_model()
         model.set_is_batch_data(True)
         model.eval_type_map = True
         self._model = model.to(self.device).eval()
@@ -73,7 +78,7 @@ class SevenNetPotential:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the checkpoint file."""
-        return file_sha256(_WEIGHTS)
+        return file_sha256(self._weights)
 
     @property
     def software(self) -> dict[str, str]:

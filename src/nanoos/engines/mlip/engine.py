@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from nanoos import __version__
 from nanoos.core.errors import EngineError, InvalidInputError
-from nanoos.core.records import EngineResult, Provenance
+from nanoos.core.records import Provenance
 from nanoos.engines.base import (
     Engine,
     ExecuteOutcome,
@@ -19,6 +19,7 @@ from nanoos.engines.base import (
     write_input,
 )
 from nanoos.engines.mlip import output
+from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import (
     EquationOfStateParameters,
     MLIPParameters,
@@ -79,7 +80,7 @@ class MLIPEngine(Engine[MLIPParameters]):
         checked = self.validate_parameters(parameters)
         per_call, per_atom = _COST_S.get(checked.potential, _COST_S["SevenNet"])
         evaluations = _EVALUATIONS[checked.workflow]
-        if checked.workflow == "equation_of_state" and output.is_volume_only(structure):
+        if checked.workflow == "equation_of_state" and symmetry_freedom(structure).only_volume:
             evaluations = 8  # two batches of energies
         return evaluations * (per_call + per_atom * structure.n_sites)
 
@@ -138,7 +139,6 @@ class MLIPEngine(Engine[MLIPParameters]):
             log.line(f"done in {seconds:.2f} s")
         output.write(output_dir, finding, provenance, seconds)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
-
 
 
 class LennardJonesEngine(MLIPEngine):

@@ -19,7 +19,8 @@ from nanoos.engines.mlip.birch_murnaghan import BirchMurnaghan, fit_birch_murnag
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import EquationOfStateParameters
 from nanoos.potentials import Potential, PotentialResult, Relaxation, relax
-from nanoos.potentials.relaxation import RelaxationStep
+from nanoos.potentials.base import FloatArray
+from nanoos.potentials.relaxation import RelaxationStep, space_group_label
 from nanoos.structures import Structure
 
 Tick = Callable[[float, str], None]
@@ -43,6 +44,8 @@ class EquationOfState:
         result: The potential's answer there.
         relaxation: The relaxation that came first, where there was one.
         extended: Whether the range had to be moved to hold the minimum.
+        space_group_before: Of the structure given.
+        space_group_after: At the minimum.
     """
 
     fit: BirchMurnaghan
@@ -52,6 +55,8 @@ class EquationOfState:
     result: PotentialResult
     relaxation: Relaxation | None
     extended: bool
+    space_group_before: str
+    space_group_after: str
 
     @property
     def steps(self) -> tuple[RelaxationStep, ...]:
@@ -69,7 +74,7 @@ def equation_of_state(
             :func:`~nanoos.potentials.relaxation.relax` raises.
     """
     freedom = symmetry_freedom(structure)
-    only_volume = parameters.keep_symmetry and not (freedom.shape or freedom.positions)
+    only_volume = parameters.keep_symmetry and freedom.only_volume
     relaxation = None
     start = structure
     if parameters.relax_first and only_volume:
@@ -99,6 +104,8 @@ def equation_of_state(
         result=result,
         relaxation=relaxation,
         extended=extended,
+        space_group_before=freedom.space_group,
+        space_group_after=freedom.space_group if only_volume else space_group_label(final),
     )
 
 
@@ -137,13 +144,11 @@ def _centred(
     tick: Tick,
     *,
     free_atoms: bool,
-) -> tuple[BirchMurnaghan, np.ndarray, np.ndarray, Structure, bool]:
+) -> tuple[BirchMurnaghan, FloatArray, FloatArray, Structure, bool]:
     """The fit with its minimum well inside the range; the range is moved at most once."""
     centre = start
     for attempt in range(2):
-        volumes, energies, cells = _scan(
-            centre, potential, parameters, tick, free_atoms=free_atoms
-        )
+        volumes, energies, cells = _scan(centre, potential, parameters, tick, free_atoms=free_atoms)
         lowest = int(np.argmin(energies))
         try:
             fit = fit_birch_murnaghan(volumes, energies)
@@ -167,7 +172,7 @@ def _scan(
     tick: Tick,
     *,
     free_atoms: bool,
-) -> tuple[np.ndarray, np.ndarray, list[Structure]]:
+) -> tuple[FloatArray, FloatArray, list[Structure]]:
     """Volumes (Å^3/atom), energies (eV/atom) and cells about ``centre``."""
     ratios = np.linspace(
         1 - parameters.eos_strain, 1 + parameters.eos_strain, parameters.eos_points

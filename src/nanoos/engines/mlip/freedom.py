@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A
+from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A, space_group_label
 from nanoos.structures import Structure
 
 _MAX_SITES: Final = 200
@@ -16,10 +16,22 @@ _ZERO: Final = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freedom:
-    """Attributes: ``shape``, more than the volume of the cell; ``positions``, any atom."""
+    """What can change without breaking the space group.
 
+    Attributes:
+        space_group: International symbol and number.
+        shape: More of the cell than its volume.
+        positions: Any atom.
+    """
+
+    space_group: str
     shape: bool
     positions: bool
+
+    @property
+    def only_volume(self) -> bool:
+        """Nothing but the volume."""
+        return not (self.shape or self.positions)
 
 
 def symmetry_freedom(structure: Structure) -> Freedom:
@@ -30,15 +42,14 @@ def symmetry_freedom(structure: Structure) -> Freedom:
     """
     import spglib
 
-    everything = Freedom(shape=True, positions=True)
     if structure.n_sites > _MAX_SITES:
-        return everything
+        return Freedom(space_group=space_group_label(structure), shape=True, positions=True)
     cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        found: Any = spglib.get_symmetry(cell, symprec=SYMMETRY_TOLERANCE_A)
-    if not found:
-        return everything
+        found: Any = spglib.get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE_A)
+    if found is None:
+        return Freedom(space_group="P1 (1)", shape=True, positions=True)
     rng = np.random.default_rng(_PROBE_SEED)
     strain = rng.normal(size=(3, 3))
     strain = strain + strain.T
@@ -47,7 +58,7 @@ def symmetry_freedom(structure: Structure) -> Freedom:
     mean_moves = np.zeros_like(moves)
     lattice, inverse = structure.lattice, np.linalg.inv(structure.lattice)
     coords = structure.frac_coords
-    for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+    for rotation, translation in zip(found.rotations, found.translations, strict=True):
         cartesian = (inverse @ rotation.T @ lattice).T  # column vectors
         mean_strain += cartesian @ strain @ cartesian.T
         image = coords @ rotation.T + translation
@@ -55,11 +66,13 @@ def symmetry_freedom(structure: Structure) -> Freedom:
         difference -= np.rint(difference)
         target = np.linalg.norm(difference @ lattice, axis=2).argmin(axis=1)
         mean_moves[target] += moves @ cartesian.T
-    n_operations = len(found["rotations"])
+    n_operations = len(found.rotations)
     mean_strain /= n_operations
     mean_moves = mean_moves / n_operations
     mean_moves -= mean_moves.mean(axis=0)  # a shift of everything is no change
     off = mean_strain - np.trace(mean_strain) / 3 * np.eye(3)
     return Freedom(
-        shape=bool(np.abs(off).max() > _ZERO), positions=bool(np.abs(mean_moves).max() > _ZERO)
+        space_group=f"{found.international} ({found.number})",
+        shape=bool(np.abs(off).max() > _ZERO),
+        positions=bool(np.abs(mean_moves).max() > _ZERO),
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from nanoos.core.records import EngineResult, Provenance
+from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
-from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.workflows import Finding
 from nanoos.structures import Structure
 
@@ -41,12 +40,6 @@ class RunLog:
         self._stream.close()
 
 
-def is_volume_only(structure: Structure) -> bool:
-    """Whether symmetry leaves nothing but the volume free."""
-    freedom = symmetry_freedom(structure)
-    return not (freedom.shape or freedom.positions)
-
-
 def write(
     output_dir: Path, finding: Finding, provenance: Provenance, wall_time_s: float
 ) -> EngineResult:
@@ -66,9 +59,7 @@ def write(
     for name, text in texts.items():
         write_text_atomically(output_dir / name, text)
     result = _result(finding, provenance, wall_time_s, files=(*texts, LOG_FILE, RESULT_FILE))
-    write_text_atomically(
-        output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n"
-    )
+    write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
     return result
 
 
@@ -83,8 +74,8 @@ def _result(
         values=finding.values,
         structure=finding.structure,
         provenance=provenance,
-        forces=tuple(map(tuple, result.forces.tolist())),
-        stress=None if result.stress is None else tuple(map(tuple, result.stress.tolist())),
+        forces=triples(result.forces.tolist()),
+        stress=None if result.stress is None else triples(result.stress.tolist()),
         magmoms=None if result.magmoms is None else tuple(result.magmoms.tolist()),
         series=finding.series,
         labels=finding.labels,

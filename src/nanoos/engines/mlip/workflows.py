@@ -97,8 +97,7 @@ def run_relax(
     warnings = []
     if found.space_group_after != found.space_group_before:
         warnings.append(
-            f"The space group changed from {found.space_group_before} to "
-            f"{found.space_group_after}."
+            f"The space group changed from {found.space_group_before} to {found.space_group_after}."
         )
     return Finding(
         workflow="relax",
@@ -143,8 +142,8 @@ def run_equation_of_state(
             **_relaxation_series(found.steps),
         },
         labels={
-            "space_group_before": space_group_label(structure),
-            "space_group_after": space_group_label(found.structure),
+            "space_group_before": found.space_group_before,
+            "space_group_after": found.space_group_after,
         },
         warnings=_fit_warnings(values, extended=found.extended),
         steps=found.steps,
@@ -205,7 +204,9 @@ def _fit_warnings(values: Mapping[str, float], *, extended: bool) -> tuple[str, 
         found.append(f"The pressure derivative {derivative:.1f} is outside {low:g} to {high:g}.")
     pressure = values.get("pressure_gpa", 0.0)
     if abs(pressure) > max(0.5, _LOUD_PRESSURE_SHARE * values["bulk_modulus_gpa"]):
-        found.append(f"The potential's own stress at the fitted volume is {pressure:.2f} GPa, not 0.")
+        found.append(
+            f"The potential's own stress at the fitted volume is {pressure:.2f} GPa, not 0."
+        )
     if extended:
         found.append("The range of volumes was moved once to hold the minimum.")
     return tuple(found)
