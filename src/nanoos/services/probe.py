@@ -28,7 +28,10 @@ class ProbePayload(BaseModel):
 
 
 def run_probe(services: Services, claim: JobClaim, context: JobContext) -> JobOutcome:
-    """Sleep in steps, leaving a line in ``trace.txt`` for each; resumes where it was."""
+    """Sleep in steps, leaving a line in ``trace.txt`` for each; resumes where it was.
+
+    A job of one step leaves no file.
+    """
     del services
     payload = ProbePayload.model_validate(dict(claim.payload))
     trace = context.run_dir / "trace.txt"
@@ -39,9 +42,9 @@ def run_probe(services: Services, claim: JobClaim, context: JobContext) -> JobOu
     try:
         for step in range(done, payload.steps):
             time.sleep(payload.seconds / payload.steps)
-            with trace.open("a") as file:
-                file.write(f"{claim.attempt} {step}\n")
             if payload.steps > 1:
+                with trace.open("a") as file:
+                    file.write(f"{claim.attempt} {step}\n")
                 context.progress((step + 1) / payload.steps, f"step {step + 1}/{payload.steps}")
     finally:
         if program is not None:
@@ -51,7 +54,8 @@ def run_probe(services: Services, claim: JobClaim, context: JobContext) -> JobOu
         raise EngineError("The probe was asked to fail.", code="probe_failed")
     if payload.fail == "transient" or (payload.fail == "once" and claim.attempt == 1):
         raise TransientError("The probe was asked to fail for a while.")
-    return JobOutcome(result={"attempt": claim.attempt, "steps": payload.steps}, files=(trace,))
+    files = (trace,) if payload.steps > 1 else ()
+    return JobOutcome(result={"attempt": claim.attempt, "steps": payload.steps}, files=files)
 
 
 PROBE = JobKind(name="probe", handler=run_probe)

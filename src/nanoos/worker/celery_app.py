@@ -44,6 +44,7 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -175,15 +176,18 @@ class CeleryWorker:
         self._stopping = threading.Event()
         self._slots = threading.local()
         self.app = make_celery(settings)
-        self.app.task(name=WAKE_TASK, bind=True)(self._wake)
 
-    def _wake(self, task: Task, _job_id: str) -> None:
+        @self.app.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
+        def wake(task: Task, _job_id: str) -> None:
+            routing_key: str = task.request.delivery_info["routing_key"]
+            self._wake(routing_key.removeprefix(QUEUE_PREFIX))
+
+    def _wake(self, queue: str) -> None:
         """Work until nothing is ready in the queue of the message.
 
         The pool's threads live as long as the pool: a slot, and the child that dies with the
         thread that made it, is kept for each.
         """
-        queue = task.request.delivery_info["routing_key"].removeprefix(QUEUE_PREFIX)
         slot: Slot | None = getattr(self._slots, "slot", None)
         if slot is None:
             slot = self._slots.slot = Slot(self._services, self._settings, self._stopping)
@@ -219,7 +223,7 @@ class CeleryWorker:
             pool="threads",
             concurrency=self._concurrency,
             queues=[queue_name(queue) for queue in self._queues],
-            loglevel=self._settings.log_level.upper(),
+            loglevel="DEBUG" if self._settings.log_level == "debug" else "WARNING",
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
