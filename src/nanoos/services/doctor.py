@@ -147,19 +147,27 @@ def _versions(found: dict[str, str | None]) -> str:
 
 
 def check_plugins() -> Iterator[Check]:
-    """Every potential, engine and model: whether its dependencies are there."""
+    """Every potential, engine and model: whether it can run here, and what it lacks."""
     from nanoos.engines import ENGINES
-    from nanoos.models import MODEL_REGISTRY
+    from nanoos.models import list_models
     from nanoos.potentials import POTENTIALS
 
     families: tuple[tuple[str, Registry[Any]], ...] = (
         ("potential", POTENTIALS),
         ("engine", ENGINES),
-        ("model", MODEL_REGISTRY),
     )
     for kind, registry in families:
         for name in registry.names():
             yield _plugin(kind, registry, name)
+    for info in list_models():
+        if not info.not_for_decisions:
+            yield Check(
+                area="models",
+                name=f"model {info.name}",
+                status="ok" if info.available else "warning",
+                message=info.unavailable_reason or f"available, version {info.version}",
+                hint=info.install_command,
+            )
 
 
 def _plugin(kind: str, registry: Registry[Any], name: str) -> Check:
