@@ -150,6 +150,6 @@ def test_nearest_pair_agrees_with_brute_force(seed):
 
 def test_thousands_of_sites_take_a_moment():
     large = grid(27)  # 19,683 sites
-    start = time.perf_counter()
+    start = time.process_time()
     check_structure(large)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

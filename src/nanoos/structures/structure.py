@@ -50,12 +50,15 @@ class Structure:
         coords = np.array(self.frac_coords, dtype=np.float64)
         if lattice.shape != (3, 3):
             raise StructureRefusedError(
-                f"The lattice has shape {lattice.shape}, expected (3, 3).", code="invalid_lattice"
+                f"The lattice has shape {lattice.shape}, expected (3, 3).",
+                hint="Give three lattice vectors as rows, in Å.",
+                code="invalid_lattice",
             )
         coords = coords.reshape(-1, 3) if coords.size % 3 == 0 else coords
         if coords.ndim != 2 or coords.shape != (len(self.species), 3):  # noqa: PLR2004
             raise StructureRefusedError(
                 f"{len(self.species)} species but coordinates of shape {coords.shape}.",
+                hint="Give three fractional coordinates for each site.",
                 code="invalid_sites",
             )
         lattice.flags.writeable = False
@@ -69,6 +72,7 @@ class Structure:
                 if len(values) != len(self.species):
                     raise StructureRefusedError(
                         f"{len(values)} {name} for {len(self.species)} sites.",
+                        hint=f"Give {name} for each site or none.",
                         code="invalid_sites",
                     )
                 object.__setattr__(self, name, tuple(float(v) for v in values))

@@ -311,6 +311,9 @@ def _orbit(
     exact = given + offsets[fixed].mean(axis=0) if fixed.any() else given
     images = rotations @ exact + translations
     images -= np.floor(images)
+    # exact repetitions first: comparing all pairs is slow for the 192 operations of Fm-3m
+    keys = np.round(images, 6) % 1.0
+    images = images[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
     between = images[:, None, :] - images[None, :, :]
     between -= np.round(between)
     same = np.linalg.norm(between @ lattice, axis=2) < SAME_SITE_A
