@@ -53,6 +53,7 @@ class Acquisition:
         title: What a high score means, for the reason given to a person.
         score: Input to (n,) scores, larger is better.
         log_scale: Scores are logarithms: constraints are added as log probabilities.
+        may_be_negative: Scores have no natural zero (a bound on the value itself).
         uses_surrogate: False where neither mean nor std is looked at.
     """
 
@@ -60,6 +61,7 @@ class Acquisition:
     title: str
     score: Callable[[AcquisitionInput], FloatArray]
     log_scale: bool = False
+    may_be_negative: bool = False
     uses_surrogate: bool = True
 
 
@@ -68,14 +70,14 @@ def weigh_by_feasibility(
 ) -> FloatArray:
     """(n,) scores times the probability that all constraints hold.
 
-    Scores that may be negative (upper confidence bound) are first measured from the lowest one,
-    so that a probability always lowers a score. The random reference ignores constraints.
+    Scores without a natural zero (upper confidence bound) are measured from the lowest one, so
+    that a probability always lowers a score, whatever the unit or sign. The random reference ignores constraints.
     """
     if not acquisition.uses_surrogate:
         return scores
     if acquisition.log_scale:
         return scores + log_feasible
-    floor = min(float(scores.min()), 0.0)
+    floor = float(scores.min()) if acquisition.may_be_negative else 0.0
     return (scores - floor) * np.exp(log_feasible)
 
 
@@ -191,7 +193,9 @@ POI: Final = Acquisition(
     score=probability_of_improvement,
     log_scale=True,
 )
-UCB: Final = Acquisition(name="ucb", title="highest confidence bound", score=upper_confidence_bound)
+UCB: Final = Acquisition(
+    name="ucb", title="highest confidence bound", score=upper_confidence_bound, may_be_negative=True
+)
 RANDOM: Final = Acquisition(
     name="random", title="drawn at random", score=random_scores, uses_surrogate=False
 )
@@ -211,4 +215,5 @@ ACQUISITIONS: Registry[Acquisition] = Registry(
 )
 """Name to acquisition function. ``random`` is the reference member and never a default."""
 
-DEFAULT_ACQUISITION: Final = "log_ei"
+DEFAULT_ACQUISITION: Final = "ucb"
+"""Found at least as many of the best 5 % as any other on every benchmark table."""

@@ -33,6 +33,7 @@ _NOISE_SCALE: Final = 1.0
 _NOISE_MODE: Final = float(np.exp(_NOISE_LOC - _NOISE_SCALE**2))
 _MIN_LENGTHSCALE: Final = 0.025
 _MIN_NOISE: Final = 1e-4
+_MAX_LOG: Final = 10.0  # far beyond both priors; keeps a line search from overflowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,8 @@ class GaussianProcess:
     def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (with noise) of each observation predicted from the others.
 
-        Closed form at the fitted hyperparameters: Rasmussen & Williams, eq. 5.12.
+        Closed form at the hyperparameters fitted to all of them, so somewhat optimistic with
+        few observations: Rasmussen & Williams, eq. 5.12.
         """
         inverse = cho_solve((self.chol, True), np.eye(len(self.x)))
         diagonal = np.diag(inverse)
@@ -357,7 +359,7 @@ def _fit_hyperparameters(x: FloatArray, y: FloatArray) -> tuple[FloatArray, floa
         args=(x, y),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(low, None) for low in floor],
+        bounds=[(low, _MAX_LOG) for low in floor],
         options={"maxiter": 200},
     )
     if not np.isfinite(found.fun):
