@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+import traceback
 from typing import Any, Final
 
 import structlog
@@ -78,7 +79,13 @@ class Edge:
                 await self._app(scope, limited.receive, exchange.send)
         except Exception:
             error_id = secrets.token_hex(6)
-            log.exception("defect", error_id=error_id, request_id=request_id, path=scope["path"])
+            log.error(  # noqa: TRY400 - exception() would print the variables
+                "defect",
+                error_id=error_id,
+                request_id=request_id.decode(),
+                path=scope["path"],
+                trace=traceback.format_exc(),  # without the values of variables: secrets are there
+            )
             if exchange.status:
                 raise  # the answer has begun; the server closes the connection
             await defect_answer(error_id)(scope, receive, exchange.send)
@@ -92,7 +99,7 @@ class Edge:
                 path=scope["path"],
                 status=exchange.status,
                 ms=round(seconds * 1000, 1),
-                request_id=request_id,
+                request_id=request_id.decode(),
             )
 
 
@@ -110,7 +117,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])
             headers: list[tuple[bytes, bytes]] = [*message.get("headers", ()), *self._added]
             if self._is_api and "cache-control" not in MutableHeaders(raw=headers):
                 headers.append((b"cache-control", b"no-store"))
@@ -172,4 +179,6 @@ def _redirect(scope: Scope) -> RedirectResponse:
 def _route(scope: Scope) -> str:
     route: Any = scope.get("route")
     path = getattr(route, "path", None)
-    return path if isinstance(path, str) else "unknown"
+    if not isinstance(path, str):
+        return "unknown"
+    return _VERSIONED + path if scope["path"].startswith(_VERSIONED) else path

@@ -34,13 +34,9 @@ async def identify(users: UserService, headers: Headers) -> Principal:
             "This needs credentials.",
             hint="Send 'Authorization: Bearer TOKEN' (POST /api/v1/auth/login) or 'X-API-Key'.",
         )
-    if credential.startswith(KEY_PREFIX):
-        return users.api_keys.remembered(credential) or await run_in_threadpool(
-            users.api_keys.principal, credential
-        )
-    return users.sessions.remembered(credential) or await run_in_threadpool(
-        users.sessions.principal, credential
-    )
+    service = users.api_keys if credential.startswith(KEY_PREFIX) else users.sessions
+    who = service.remembered(credential)
+    return await run_in_threadpool(service.principal, credential) if who is None else who
 
 
 def credential_of(headers: Headers) -> str | None:

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from nanoos.api.app import create_app
+from nanoos.api.logs import configure_logging
 from nanoos.config import Settings
 from nanoos.core.errors import ConfigError
 from nanoos.core.processes import start_bound
@@ -53,6 +54,7 @@ def serve(
     Raises:
         ConfigError: the address cannot be listened on.
     """
+    configure_logging(settings.log_level)
     listener = _listen(host, port)
     worker: subprocess.Popen[bytes] | None = None
     try:
