@@ -29,9 +29,7 @@ def grid(n: int, spacing: float = 3.0, symbol: str = "Cu") -> Structure:
     """A simple cubic crystal of n^3 sites."""
     axis = np.arange(n) / n
     coords = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    return Structure(
-        lattice=np.eye(3) * n * spacing, species=(symbol,) * n**3, frac_coords=coords
-    )
+    return Structure(lattice=np.eye(3) * n * spacing, species=(symbol,) * n**3, frac_coords=coords)
 
 
 def hexagonal(a: float, c: float, species: tuple[str, ...], coords: list[list[float]]) -> Structure:

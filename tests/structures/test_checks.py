@@ -2,14 +2,13 @@ import time
 
 import numpy as np
 import pytest
+from crystals import grid, rocksalt, rocksalt_cubic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoos.core.errors import StructureRefusedError
 from nanoos.structures import Structure, check_structure
 from nanoos.structures.checks import nearest_pair
-
-from crystals import grid, rocksalt, rocksalt_cubic
 
 
 def refusal(**parts) -> StructureRefusedError:

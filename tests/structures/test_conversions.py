@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from crystals import rocksalt, rocksalt_cubic
 from pymatgen.core import DummySpecies, Lattice, Species
 from pymatgen.core import Structure as PymatgenStructure
 
 from nanoos.core.errors import StructureRefusedError
 from nanoos.structures import Structure
-
-from crystals import rocksalt, rocksalt_cubic
 
 
 def decorated() -> Structure:

@@ -37,7 +37,7 @@ def permuted(structure) -> Structure:
 
 def test_the_same_crystal_written_differently():
     salt = rocksalt_cubic()
-    shifted = with_coords(salt, salt.frac_coords + [0.1, 0.27, 0.9])
+    shifted = with_coords(salt, salt.frac_coords + np.array([0.1, 0.27, 0.9]))
     for same in (salt, rocksalt(), rotated(salt), permuted(salt), shifted, rotated(rocksalt())):
         assert find_duplicate(same, [rocksalt("K"), salt]) == 1
         assert duplicate_key(same) == duplicate_key(salt)

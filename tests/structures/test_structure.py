@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
+from crystals import rocksalt, rocksalt_cubic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoos.core.errors import StructureRefusedError
 from nanoos.structures import Structure, reduced_formula
-
-from crystals import rocksalt, rocksalt_cubic
 
 
 def test_hash_ignores_label_wrapping_and_negative_zero():

@@ -186,6 +186,13 @@ def nearest_pair(
     from scipy.spatial import cKDTree
 
     cell, wrapped = _compact_cell(lattice, frac_coords, cutoff_a)
+    # the tree below cannot split sites at one place and would be quadratic in their number
+    order = np.lexsort(wrapped.T)
+    repeated = (wrapped[order[1:]] == wrapped[order[:-1]]).all(axis=1)
+    if repeated.any():
+        at = int(np.argmax(repeated))
+        first, second = sorted((int(order[at]), int(order[at + 1])))
+        return first, second, 0.0
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     padding = cutoff_a / heights
     points, owners = _with_images(wrapped, padding)
