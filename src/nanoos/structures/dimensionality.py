@@ -4,7 +4,8 @@ The rank of the lattice translations that bonds connect, by Larsen's algorithm i
 Larsen, Pandey, Strange, Jacobsen, DOI 10.1103/PhysRevMaterials.3.034003. Two atoms are bonded
 where their distance is below 1.25 times the sum of their covalent radii (Cordero et al., DOI
 10.1039/b801115j): above 1.20, the closest packed metals fall apart, above 1.27 the chains of
-tellurium grow together. docs/benchmarks.md says how often that agrees with CrystalNN's bonds.
+tellurium grow together. With CrystalNN's bonds the answer was the same for 157 of 160 random
+Materials Project crystals, at about a hundred times the cost.
 """
 
 from typing import Any, Final
