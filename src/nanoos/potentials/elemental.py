@@ -7,6 +7,7 @@ is a solid under pressure only). Ref: Villars and Daams, ASM Alloy Phase Diagram
 Structures of the Elements (1974); Young, Phase Diagrams of the Elements (1991).
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -50,7 +51,9 @@ class ElementalCrystal:
             tol=1e-3,
         )
         cell: Any = (full.lattice.matrix, full.frac_coords, np.ones(len(full)))
-        primitive: Any = spglib.find_primitive(cell, symprec=1e-3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # spglib's own error handling
+            primitive: Any = spglib.find_primitive(cell, symprec=1e-3)
         lattice, coords, _ = primitive
         return Structure(
             lattice=lattice, species=(element,) * len(coords), frac_coords=coords, label=self.label

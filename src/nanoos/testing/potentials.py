@@ -210,6 +210,7 @@ class PotentialContract:
         atoms.calc = potential.ase_calculator()
         assert atoms.get_potential_energy() == pytest.approx(result.energy_ev, abs=1e-4)
         np.testing.assert_allclose(atoms.get_forces(), result.forces, atol=1e-4)
+        assert result.stress is not None
         np.testing.assert_allclose(atoms.get_stress(voigt=False), result.stress, atol=1e-5)
 
     def _same_energy(self, one: PotentialResult, other: PotentialResult) -> None:

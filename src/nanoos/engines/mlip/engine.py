@@ -39,7 +39,7 @@ _PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
 _COST_S: Final = {"CHGNet": (0.03, 0.010), "SevenNet": (0.04, 0.025), "LJ": (0.001, 0.0005)}
 """Seconds of one evaluation with forces on one core: per call, per atom."""
 
-_EVALUATIONS: Final = {"single_point": 1, "relax": 20, "equation_of_state": 60}
+_EVALUATIONS: Final = {"single_point": 1, "relax": 12, "equation_of_state": 35}
 
 
 class MLIPEngine(Engine[MLIPParameters]):

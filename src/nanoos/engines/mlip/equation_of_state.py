@@ -25,7 +25,7 @@ from nanoos.structures import Structure
 
 Tick = Callable[[float, str], None]
 
-SCAN_RATIOS: Final = tuple(float(r) for r in np.geomspace(0.72, 1.45, 10))
+SCAN_RATIOS: Final = tuple(float(r) for r in np.geomspace(0.76, 1.40, 8))
 """Volumes of the wide scan relative to the given one: tabulated radii err by some 20 %."""
 
 _EDGE_POINTS: Final = 2
