@@ -24,8 +24,10 @@ UNIT = "eV/atom"
 _NOTES = (
     "The formation energy is that of the structure as given, not of its relaxed form.",
     "A negative formation energy is not stability: other compounds may lie lower.",
-    ("Uncalibrated: the weights saw the Materials Project, so no honest interval can be measured "
-    "on it."),
+    (
+        "Uncalibrated: the weights saw the Materials Project, so no honest interval can be measured "
+        "on it."
+    ),
 )
 
 PLUS_U_METALS = frozenset({"V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W"})
@@ -116,8 +118,10 @@ class PotentialFormationEnergy:
         if not (uncorrected and metals and elements & {"O", "F"}):
             return ()
         return (
-            (f"{', '.join(metals)} with O or F was learned with +U and no correction, the elements "
-            "without: this formation energy is too high by 1 to 3 eV per such atom."),
+            (
+                f"{', '.join(metals)} with O or F was learned with +U and no correction, the elements "
+                "without: this formation energy is too high by 1 to 3 eV per such atom."
+            ),
         )
 
 
