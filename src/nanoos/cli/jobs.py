@@ -14,6 +14,7 @@ from nanoos.cli.render import Column, print_facts, print_table, say, say_next, s
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Iterator, Mapping
 
     from nanoos.services.container import Services
     from nanoos.services.jobs import Job, JobEvent
@@ -100,8 +101,8 @@ def show(job: options.IdOrPrefix, *, as_json: options.Json = False) -> None:
         ("ended, UTC", record.finished_at),
         ("worker", record.worker_host),
         ("message", record.message),
-        *((f"work: {name}", value) for name, value in record.payload.items()),
-        *((f"result: {name}", value) for name, value in (record.result or {}).items()),
+        *_flat("work: ", record.payload),
+        *_flat("result: ", record.result or {}),
         *(("file", f"{file.name} ({file.size_bytes} bytes)") for file in files),
     ]
     print_facts(facts)
@@ -109,6 +110,15 @@ def show(job: options.IdOrPrefix, *, as_json: options.Json = False) -> None:
         say(f"Error: {record.error['message']}")
         if record.error.get("hint"):
             say(f"Hint: {record.error['hint']}")
+
+
+def _flat(prefix: str, document: "Mapping[str, Any]") -> "Iterator[tuple[str, Any]]":
+    """A document as facts, one for each number or word in it."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(prefix, value)
+        else:
+            yield f"{prefix}{name}", value
 
 
 @app.command()

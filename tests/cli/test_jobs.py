@@ -1,0 +1,111 @@
+"""``jobs`` and ``simulate``."""
+
+import uuid
+
+import pytest
+
+from nanoos.services.access import LOCAL_PRINCIPAL
+
+
+@pytest.fixture
+def probe(services):
+    """The id of a job that waits."""
+    with services.database.write() as session:
+        return services.jobs.enqueue(session, "probe", {}, owner_id=LOCAL_PRINCIPAL.user_id)
+
+
+def test_list_and_show(probe, run):
+    page = run("jobs", "list", "--state", "queued", "--json").document
+    assert [item["id"] for item in page["items"]] == [str(probe)]
+    assert (page["total"], page["next"]) == (1, None)
+    assert str(probe)[:8] in run("jobs", "list").out
+    document = run("jobs", "show", str(probe)[:8], "--json").document
+    assert document["state"] == "queued"
+    assert document["created_at"].endswith("Z")
+    assert document["files"] == []
+    assert run("jobs", "list", "--state", "completed").out == ""
+
+
+def test_cancel_and_retry(probe, run):
+    assert run("jobs", "cancel", probe, "--json").document["state"] == "cancelled"
+    again = run("jobs", "cancel", probe)
+    assert again.code == 6
+    assert "already" in again.err
+    assert run("jobs", "retry", probe).code == 0
+    assert run("jobs", "show", probe, "--json").document["state"] == "queued"
+    kinds = [event["kind"] for event in run("jobs", "events", probe, "--json").lines]
+    assert kinds == ["queued", "cancelled", "queued"]
+    assert run("jobs", "events", probe, "--after", "2", "--json").document["number"] == 3
+
+
+def test_following_a_job_that_has_ended_ends(probe, run):
+    run("jobs", "cancel", probe)
+    assert "cancelled" in run("jobs", "events", probe, "--follow").out
+    assert run("jobs", "log", probe, "--follow").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("nonsense", 2), ("abc", 2), ("abcdef01", 5), (str(uuid.uuid4()), 5)]
+)
+def test_what_is_no_job_is_a_clear_error(lab, text, code):
+    ran = lab("jobs", "show", text)
+    assert ran.code == code
+    assert "job" in ran.err
+
+
+def test_a_prefix_that_means_several_jobs_is_refused(services, run, monkeypatch):
+    ids = iter([uuid.UUID("abcdef00" + "0" * 23 + "1"), uuid.UUID("abcdef00" + "0" * 23 + "2")])
+    with services.database.write() as session:
+        from nanoos.db import JobTable
+
+        for job_id in ids:
+            session.add(
+                JobTable(id=job_id, kind="probe", owner_id=LOCAL_PRINCIPAL.user_id, payload={})
+            )
+    assert run("jobs", "show", "abcdef00").code == 6
+    assert run("jobs", "show", "abcdef00" + "0" * 23 + "1").code == 0
+
+
+def test_an_unknown_state_is_refused(lab):
+    assert "queued" in lab("jobs", "list", "--state", "waiting").err
+
+
+def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
+    command = ("simulate", crystals / "a_MgO.cif", "--engine", "LJ", "--workflow", "single_point")
+    queued = lab(*command, "--json")
+    assert queued.code == 0
+    assert queued.document["state"] == "queued"
+    done = lab(*command, "--wait", "--json")
+    assert done.code == 0, done.err
+    assert done.document["id"] == queued.document["id"]
+    assert done.document["state"] == "completed"
+    assert isinstance(done.document["values"]["energy_ev_per_atom"], float)
+    job = done.document["job_id"]
+    assert "attempt 1" in lab("jobs", "log", job).out
+    shown = lab("show", "MgO")
+    assert "result" in shown.out
+    assert "LJ" in shown.out
+    table = lab(*command, "--wait")
+    assert "eV/atom" in table.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--engine", "MLPI"], 5, "'MLIP'"),
+        (["--engine", "LJ", "--workflow", "dance"], 2, "single_point"),
+        (["--engine", "LJ", "--set", "fmx=0.1"], 2, "'fmax'"),
+        (["--engine", "LJ", "--set", "nothing"], 2, "NAME=VALUE"),
+    ],
+)
+def test_simulate_refuses_before_it_queues(lab, crystals, arguments, code, words):
+    ran = lab("simulate", crystals / "a_MgO.cif", *arguments)
+    assert ran.code == code
+    assert words in ran.err
+    assert lab("jobs", "list", "--json").document["total"] == 0
+
+
+def test_a_worker_is_told_which_queues_there_are(lab):
+    ran = lab("worker", "--queue", "dtf")
+    assert ran.code == 2
+    assert "'dft'" in ran.err

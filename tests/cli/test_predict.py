@@ -1,0 +1,196 @@
+"""``nanoos predict``: lines, tables, files; one bad structure stops nothing."""
+
+import csv
+import json
+
+import pytest
+
+from nanoos.cli.predictions import BATCH_STRUCTURES, predict_outcomes
+from nanoos.core.errors import InvalidInputError
+from nanoos.core.records import Prediction, PropertyValue, Provenance
+from nanoos.models import MODEL_REGISTRY
+from nanoos.structures import iter_structures, write_structures
+from nanoos.testing.crystals import rocksalt
+
+KEYS = ["file", "index", "id", "formula", "model", "model_version", "properties", "error"]
+
+
+class Calibrated:
+    """Predicts the volume of the cell; refuses zinc; breaks on salt."""
+
+    name, version = "VOLUME", "2"
+
+    def __init__(self):
+        self.batches = []
+
+    def info(self):
+        from nanoos.models import ModelInfo
+
+        return ModelInfo(
+            name=self.name,
+            version=self.version,
+            available=True,
+            description="",
+            supported_properties=("cell_volume",),
+            not_for_decisions=False,
+        )
+
+    def predict(self, structures, *, ids=None):
+        self.batches.append(len(structures))
+        if any("Zn" in structure.species for structure in structures):
+            raise InvalidInputError("Zinc is not covered.", code="uncovered_element")
+        if any("Cl" in structure.species for structure in structures):
+            raise ZeroDivisionError("salt")
+        return [self._one(structure) for structure in structures]
+
+    def _one(self, structure):
+        value = PropertyValue(
+            value=structure.volume,
+            unit="Å^3",
+            sigma=1.5,
+            quantiles={0.8: (1.0, 2.0), 0.9: (0.0, 4.0)},
+            confidence=0.7,
+            out_of_domain=True,
+        )
+        return Prediction(
+            properties={"cell_volume": value},
+            provenance=Provenance(producer=self.name, version=self.version),
+        )
+
+
+@pytest.fixture
+def calibrated():
+    """A model with intervals, registered for the test."""
+    model = Calibrated()
+    MODEL_REGISTRY.register("VOLUME", lambda: model)
+    yield model
+    MODEL_REGISTRY.unregister("VOLUME")
+
+
+def test_lines_in_input_order_with_the_contracts_keys(run, crystals, calibrated):
+    ran = run("predict", crystals, "--model", "volume", "--level", "0.85", "--json")
+    assert ran.code == 3
+    assert [list(line) for line in ran.lines] == [KEYS] * 5
+    assert [line["formula"] for line in ran.lines] == ["MgO", None, "ZnO", "NaCl", "MgO"]
+    assert [line["id"] for line in ran.lines[3:]] == ["salt", "oxide"]
+    good = ran.lines[0]
+    assert (good["model"], good["model_version"], good["error"]) == ("VOLUME", "2", None)
+    value = good["properties"]["cell_volume"]
+    assert value.pop("value") == pytest.approx(rocksalt().volume)
+    assert value == {
+        "unit": "Å^3",
+        "sigma": 1.5,
+        "lower": pytest.approx(0.5),
+        "upper": pytest.approx(3.0),
+        "level": 0.85,
+        "confidence": 0.7,
+        "out_of_domain": True,
+    }
+    codes = [line["error"] and line["error"]["code"] for line in ran.lines]
+    assert codes == [None, "missing_lattice", "uncovered_element", "model_failed", None]
+    assert all(set(line["error"]) == {"code", "message"} for line in ran.lines if line["error"])
+
+
+def test_an_uncalibrated_level_gives_null_bounds(run, crystals, calibrated):
+    line = run(
+        "predict", crystals / "a_MgO.cif", "-m", "VOLUME", "--level", "0.99", "--json"
+    ).document
+    assert line["properties"]["cell_volume"]["lower"] is None
+
+
+def test_without_a_refusal_the_exit_code_is_0_and_nothing_is_stored(
+    run, crystals, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NANO_OS_DATA_DIR", str(tmp_path / "untouched"))
+    ran = run("predict", crystals / "a_MgO.cif", "--model", "STUB", "--json")
+    assert ran.code == 0
+    assert ran.document["not_for_decisions"] is True
+    assert not (tmp_path / "untouched").exists()
+
+
+def test_the_table_names_units_uncertainty_and_flags(run, crystals, calibrated):
+    ran = run("predict", crystals, "--model", "VOLUME")
+    assert ran.code == 3
+    assert "cell volume, Å^3" in ran.out
+    assert "19.191 ± 1.500" in ran.out
+    assert "out of domain" in ran.out
+    assert "b_broken.cif" in ran.err
+    assert "ZeroDivisionError" in ran.err
+    assert "\x1b" not in ran.out
+
+
+def test_csv_and_json_files(run, crystals, calibrated, tmp_path):
+    ran = run(
+        "predict", crystals, "-m", "VOLUME", "--csv", tmp_path / "p.csv", "-o", tmp_path / "p.jsonl"
+    )
+    assert ran.code == 3
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    assert float(rows[0]["cell_volume (Å^3)"]) == pytest.approx(rocksalt().volume)
+    assert rows[0]["cell_volume sigma"] == "1.5"
+    assert rows[2]["error_code"] == "uncovered_element"
+    assert rows[2]["cell_volume (Å^3)"] == ""
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [0, 0, 0, 0, 1]
+
+
+def test_a_csv_of_refusals_only_still_has_its_rows(run, crystals, tmp_path):
+    run("predict", crystals / "b_broken.cif", "-m", "STUB", "--csv", tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["error_code"] == "missing_lattice"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--model", "STBU"], 5, "'STUB'"),
+        (["--model", "STUB", "--property", "bandgp"], 2, "'bandgap'"),
+        (["--property", "colour"], 2, "formation_energy"),
+        (["--model", "STUB", "--level", "1.5"], 2, "between 0 and 1"),
+        (["--model", "STUB", "--csv", "/absent/folder/x.csv"], 2, "cannot be written"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_predicted(run, crystals, arguments, code, words):
+    ran = run("predict", crystals, *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert words in ran.err
+
+
+def test_only_the_properties_asked_for(run, crystals):
+    ran = run("predict", crystals / "a_MgO.cif", "-m", "STUB", "-p", "bandgap", "--json")
+    assert set(ran.document["properties"]) == {"bandgap"}
+
+
+def test_many_frames_go_in_batches_and_stream(calibrated, tmp_path):
+    n = 2 * BATCH_STRUCTURES + 3
+    write_structures([rocksalt(4.0 + 0.01 * i) for i in range(n)], tmp_path / "many.extxyz")
+    read = []
+
+    def reading():
+        for outcome in iter_structures(tmp_path / "many.extxyz"):
+            read.append(outcome.index)
+            yield outcome
+
+    lines = predict_outcomes(reading(), calibrated_predictor(calibrated))
+    next(lines)
+    assert len(read) == BATCH_STRUCTURES + 1
+    assert [line.index for line in lines] == list(range(1, n))
+    assert calibrated.batches == [BATCH_STRUCTURES, BATCH_STRUCTURES, 3]
+
+
+def calibrated_predictor(model):
+    from nanoos.cli.predictions import ModelPredictor
+
+    return ModelPredictor({"cell_volume": model.name})
+
+
+def test_saved_predictions_are_computed_once(lab, crystals):
+    first = lab("predict", crystals / "a_MgO.cif", "-m", "STUB", "--save", "--json").document
+    again = lab("predict", crystals / "a_MgO.cif", "-m", "STUB", "--save", "--json").document
+    assert first["properties"] == again["properties"]
+    stored = lab("show", "MgO", "--json").document
+    assert len(stored["predictions"]) == 1
+    value = stored["predictions"][0]["properties"]["bandgap"]["value"]
+    assert value == first["properties"]["bandgap"]["value"]
