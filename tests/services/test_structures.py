@@ -31,7 +31,13 @@ from nanoos.db import (
 from nanoos.services.access import LOCAL_PRINCIPAL, Principal
 from nanoos.services.structure_queries import normal_formula
 from nanoos.services.structures import StructureService
-from nanoos.structures import ReadOutcome, Structure, iter_structures, read_structures_from_bytes
+from nanoos.structures import (
+    ReadOutcome,
+    Structure,
+    find_duplicate,
+    iter_structures,
+    read_structures_from_bytes,
+)
 from nanoos.testing.crystals import perturbed, rocksalt, wurtzite
 
 SOURCE = {"kind": "test"}
@@ -381,6 +387,32 @@ class TestImport:
         record = service.get(lines[1].id, ada)
         assert record.source["kind"] == "file"
         assert record.source["file"] == lines[1].file
+
+    def test_a_trajectory_is_compared_in_full_rarely(self, service, ada, monkeypatch):
+        compared = []
+
+        def counted(structure, candidates):
+            compared.append(len(candidates))
+            return find_duplicate(structure, candidates)
+
+        monkeypatch.setattr("nanoos.services.structure_duplicates.find_duplicate", counted)
+        base = supercell(supercell(wurtzite()))
+        rng = np.random.default_rng(3)
+        frames = [
+            Structure(
+                lattice=base.lattice,
+                species=base.species,
+                frac_coords=base.frac_coords + rng.normal(scale=0.01, size=(base.n_sites, 3)),
+            )
+            for _ in range(45)
+        ]
+        outcomes = (_outcome(frame, n) for n, frame in enumerate(frames))
+        lines = list(service.import_outcomes(outcomes, ada))
+        assert {line.status for line in lines} == {"imported"}
+        assert sum(compared) < 45
+        again = [_outcome(supercell(frame), n) for n, frame in enumerate(frames[:5])]
+        found = list(service.import_outcomes(again, ada))
+        assert [line.id for line in found] == [line.id for line in lines[:5]]
 
     def test_lines_come_only_after_their_rows(self, service, ada, database):
         outcomes = (_outcome(rocksalt(4 + 0.02 * n), n) for n in range(150))

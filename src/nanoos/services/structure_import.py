@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from nanoos.core.errors import NanoosError, StructureRefusedError
 from nanoos.db import Database
+from nanoos.services.structure_duplicates import find_same_crystal
 from nanoos.services.structure_records import ImportLine, check_formula_length, structure_facts
 from nanoos.services.structure_rows import find_equal, insert_structures
-from nanoos.structures import ReadOutcome, Structure, duplicate_key, find_duplicate
+from nanoos.structures import ReadOutcome, Structure, duplicate_key
 
 BATCH_ROWS: Final = 100
 BATCH_SECONDS: Final = 2.0
@@ -78,7 +79,7 @@ class _Batch:
         if stored is not None:
             return _Slot(outcome, id=stored)
         alike = self.by_formula[duplicate_key(structure)]
-        position = find_duplicate(structure, alike)
+        position = find_same_crystal(structure, alike)
         if position is not None:
             return _Slot(outcome, content_hash=alike[position].content_hash)
         structure_facts(structure)  # computed here, ahead of the transaction that stores it

@@ -4,15 +4,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from nanoos.core.errors import ConflictError, NotFoundError
 from nanoos.db import Database, MaterialTable, StructureTable
 from nanoos.services.access import Principal, visible
+from nanoos.services.structure_duplicates import MAX_CANDIDATES, find_same_crystal
 from nanoos.services.structure_records import row_structure, structure_values
-from nanoos.structures import Structure, duplicate_key, find_duplicate
+from nanoos.structures import Structure, duplicate_key
 from nanoos.structures.matching import VOLUME_TOLERANCE
 
 _ROUNDING_A3 = 1e-9
@@ -158,8 +159,9 @@ def find_equal(database: Database, structure: Structure, owner_id: uuid.UUID) ->
             session.scalars(
                 select(StructureTable)
                 .where(own, StructureTable.formula == duplicate_key(structure), near)
-                .order_by(StructureTable.created_at, StructureTable.id)
+                .order_by(func.abs(volume - per_atom), StructureTable.created_at)
+                .limit(MAX_CANDIDATES)
             )
         )
-    position = find_duplicate(structure, [row_structure(row) for row in rows])
+    position = find_same_crystal(structure, [row_structure(row) for row in rows])
     return None if position is None else rows[position].id
