@@ -18,10 +18,14 @@ def test_a_reading_transaction_never_writes(database: Database) -> None:
 
 
 def test_a_writing_transaction_is_undone_by_an_error(database: Database) -> None:
-    with pytest.raises(KeyError), database.write() as session:
-        session.add(MaterialTable(owner_id=LOCAL_USER_ID, formula="MgO"))
-        session.flush()
-        raise KeyError
+    def fail() -> None:
+        with database.write() as session:
+            session.add(MaterialTable(owner_id=LOCAL_USER_ID, formula="MgO"))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(MaterialTable)) == 0
 

@@ -9,10 +9,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, update
+from sqlalchemy import Table as SqlTable
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from nanoos.core.errors import NanoosError, NotFoundError, TransientError
 from nanoos.db import Database, JobEventTable, JobTable, db_now, name_artifacts
@@ -31,6 +34,9 @@ MAX_LOSSES = 20
 
 BACKOFF_S = 2.0
 """Wait before the second attempt; doubled for each further one."""
+
+_JOBS = cast("SqlTable", JobTable.__table__)
+_EVENTS = cast("SqlTable", JobEventTable.__table__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,54 +73,32 @@ class JobAttempts:
     def has_work(self, queues: Sequence[str]) -> bool:
         """True if a job is ready in one of ``queues``: a cheap read before a claim."""
         with self._db.read() as session:
-            return session.scalar(_claimable(queues).limit(1)) is not None
+            found = session.scalar(
+                _claimable().limit(1), {"queues": list(queues), "kinds": JOB_KINDS.names()}
+            )
+            return found is not None
 
     def claim(self, queues: Sequence[str], executor: Executor) -> JobClaim | None:
         """Take the most urgent ready job of ``queues`` of a kind known here, or None."""
         with self._db.write() as session:
-            chosen = (
-                _claimable(queues)
-                .order_by(JobTable.priority.desc(), JobTable.created_at)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-                .scalar_subquery()
-            )
             row = session.execute(
-                update(JobTable)
-                .where(JobTable.id == chosen, JobTable.state == QUEUED)
-                .values(
-                    state=RUNNING,
-                    attempt=JobTable.attempt + 1,
-                    lease_until=db_now(self.lease_s),
-                    started_at=db_now(),
-                    event_count=JobTable.event_count + 1,
-                    progress=0.0,
-                    message=None,
-                    worker_host=executor.host,
-                    worker_pid=executor.pid,
-                    worker_start_time=executor.start_time,
-                    process_group=executor.process_group,
-                    process_start_time=executor.process_start_time,
-                )
-                .returning(
-                    JobTable.id,
-                    JobTable.attempt,
-                    JobTable.kind,
-                    JobTable.owner_id,
-                    JobTable.payload,
-                    JobTable.event_count,
-                )
-                .execution_options(synchronize_session=False)
+                _claim_statement(self.lease_s),
+                {
+                    "queues": list(queues),
+                    "kinds": JOB_KINDS.names(),
+                    "host": executor.host,
+                    "pid": executor.pid,
+                    "started": executor.start_time,
+                    "group": executor.process_group,
+                    "group_started": executor.process_start_time,
+                },
             ).one_or_none()
             if row is None:
                 return None
-            session.add(
-                JobEventTable(
-                    job_id=row.id,
-                    number=row.event_count,
-                    kind="started",
-                    data={"attempt": row.attempt, "worker": f"{executor.host}:{executor.pid}"},
-                )
+            event = {"attempt": row.attempt, "worker": f"{executor.host}:{executor.pid}"}
+            session.execute(
+                insert(_EVENTS),
+                {"job_id": row.id, "number": row.event_count, "kind": "started", "data": event},
             )
             return JobClaim(
                 job_id=row.id,
@@ -404,8 +388,44 @@ def _ready() -> Select[uuid.UUID]:
     )
 
 
-def _claimable(queues: Sequence[str]) -> Select[uuid.UUID]:
-    return _ready().where(JobTable.queue.in_(list(queues)), JobTable.kind.in_(JOB_KINDS.names()))
+@cache
+def _claimable() -> Select[uuid.UUID]:
+    return _ready().where(
+        JobTable.queue.in_(bindparam("queues", expanding=True)),
+        JobTable.kind.in_(bindparam("kinds", expanding=True)),
+    )
+
+
+@cache
+def _claim_statement(lease_s: float) -> ReturningUpdate[Any]:
+    """The claim as plain SQL, built once: it is on the path of every job."""
+    chosen = (
+        _claimable()
+        .order_by(JobTable.priority.desc(), JobTable.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    jobs = _JOBS.c
+    return (
+        update(_JOBS)
+        .where(jobs.id == chosen, jobs.state == QUEUED)
+        .values(
+            state=RUNNING,
+            attempt=jobs.attempt + 1,
+            lease_until=db_now(lease_s),
+            started_at=db_now(),
+            event_count=jobs.event_count + 1,
+            progress=0.0,
+            message=None,
+            worker_host=bindparam("host"),
+            worker_pid=bindparam("pid"),
+            worker_start_time=bindparam("started"),
+            process_group=bindparam("group"),
+            process_start_time=bindparam("group_started"),
+        )
+        .returning(jobs.id, jobs.attempt, jobs.kind, jobs.owner_id, jobs.payload, jobs.event_count)
+    )
 
 
 def _unpublished() -> Select[uuid.UUID]:

@@ -176,17 +176,18 @@ class Arena:
 
 
 @contextmanager
-def open_arena(folder: Path, *, database: str) -> Iterator[Arena]:
+def open_arena(folder: Path, *, database: str, lease_s: float = LEASE_S) -> Iterator[Arena]:
     """A running laboratory, gone when the block ends.
 
     Args:
         folder: For its data.
         database: ``sqlite``: one worker with two slots, no broker; ``postgresql``: two workers
             with one slot each, woken through Redis.
+        lease_s: Lease of a claim, s; short ones show more in less time.
     """
     with ExitStack() as stack:
         broker = None
-        overrides: dict[str, Any] = {"data_dir": folder, "lease_seconds": LEASE_S}
+        overrides: dict[str, Any] = {"data_dir": folder, "lease_seconds": lease_s}
         if database == "postgresql":
             postgres = stack.enter_context(postgresql_server())
             broker = stack.enter_context(redis_server())

@@ -187,6 +187,7 @@ class Slot:
         self._settings = settings
         self._stopping = stopping
         self._child: ChildProcess | None = None
+        self._busy = False
 
     def warm_up(self) -> ChildProcess:
         """Make sure that a child is ready.
@@ -212,7 +213,7 @@ class Slot:
             ChildGoneError: no child can be started; nothing was claimed.
             NanoosError: the database cannot be reached.
         """
-        if not self._jobs.has_work(queues):
+        if not self._busy and not self._jobs.has_work(queues):
             return False
         child = self.warm_up()
         executor = Executor(
@@ -224,6 +225,7 @@ class Slot:
         )
         claimed_at = time.monotonic()
         claim = self._jobs.claim(queues, executor)
+        self._busy = claim is not None  # then the next one is claimed without a look before
         if claim is None:
             return False
         try:
