@@ -1,4 +1,3 @@
-import time
 import warnings
 
 import numpy as np
@@ -16,7 +15,7 @@ def problem(n, d, *, seed=0, noise=0.0):
     return x, 300 + 50 * y + noise * rng.standard_normal(n)
 
 
-def test_same_optimum_and_posterior_as_botorch():
+def test_closed_form_posterior_is_that_of_botorch():
     x, y = problem(60, 4, noise=3.0)
     reference = np.vstack([x, np.zeros(4), np.ones(4)])
     grid = np.random.default_rng(1).random((200, 4))
@@ -43,22 +42,6 @@ def test_same_optimum_and_posterior_as_botorch():
     own_mean, own_std = fit_surrogate(x, y, reference=reference).posterior(grid)
     np.testing.assert_allclose(own_mean, mean, atol=0.02)
     np.testing.assert_allclose(own_std, std, atol=0.02)
-
-
-def test_gradient_of_the_fit():
-    x, y = problem(25, 3, noise=2.0)
-    y = (y - y.mean()) / y.std()
-    theta = np.array([-0.3, 0.4, 1.1, -3.0])
-    _, gradient = module._negative_log_posterior(theta, x, y)
-    numeric = [
-        (
-            module._negative_log_posterior(theta + step, x, y)[0]
-            - module._negative_log_posterior(theta - step, x, y)[0]
-        )
-        / 2e-6
-        for step in 1e-6 * np.eye(4)
-    ]
-    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
 
 
 def test_learns_a_function_and_knows_how_well():
@@ -168,16 +151,6 @@ def test_same_data_same_process():
     x, y = problem(40, 6, noise=1.0)
     one, two = (fit_surrogate(x[:30], y[:30], reference=x).posterior(x) for _ in range(2))
     np.testing.assert_array_equal(one, two)
-
-
-def test_time_of_fit_and_scoring():
-    x, y = problem(5000, 40)
-    started = time.process_time()
-    process = fit_surrogate(x[:100], y[:100], reference=x)
-    fitted = time.process_time()
-    process.posterior(x)
-    assert fitted - started < 3
-    assert time.process_time() - fitted < 1
 
 
 def test_coverage():

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nanoos.core.errors import NotFoundError
+from nanoos.design.acquisition import DEFAULT_ACQUISITION
 from nanoos.design.objective import Constraint, Objective
 
 
@@ -102,7 +103,7 @@ class CrossCheckConfig(_Closed):
 class BOSection(_Closed):
     """Bayesian optimisation."""
 
-    acquisition_function: str = "log_ei"
+    acquisition_function: str = DEFAULT_ACQUISITION
     """ei, log_ei, ucb, poi or random."""
     n_initial_random: int = Field(default=10, ge=1, le=1000)
     """Candidates of the first batch, spread over the space."""

@@ -1,12 +1,12 @@
 """Gaussian-process surrogate on a discrete set of candidates.
 
-Model and priors are those of BoTorch's ``SingleTaskGP`` with a Matérn-5/2 kernel (maximum a
-posteriori, dimension-scaled log-normal priors, Hvarfner et al. 2024, arXiv 2402.02229). Fit and
-posterior are written out here, with an analytic gradient: the same optimum many times faster
-than by automatic differentiation at these sizes, no torch in the process that plans, and cheap
-updates for the pending points of a batch.
+The model is BoTorch's ``SingleTaskGP`` with a Matérn-5/2 kernel and dimension-scaled log-normal
+priors (Hvarfner et al. 2024, arXiv 2402.02229), fitted by BoTorch to the maximum a posteriori.
+The posterior is then evaluated in closed form on the whole set of candidates, with cheap updates
+for the points of a batch that are pending (docs/adr).
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from math import log, sqrt
 from typing import Final
@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
-from scipy.optimize import minimize
 from scipy.stats import norm
 
 from nanoos.core.errors import InvalidInputError
@@ -24,16 +23,14 @@ FloatArray = npt.NDArray[np.float64]
 _MIN_FIT = 3
 """With fewer observations the prior's mode is used: there is nothing to fit."""
 
-# log-normal priors and bounds of BoTorch: length scales on the unit cube, noise variance of
-# standardised observations
+# log-normal priors of BoTorch, for their mode: length scales on the unit cube, noise variance
+# of standardised observations
 _LENGTHSCALE_LOC: Final = sqrt(2)
 _LENGTHSCALE_SCALE: Final = sqrt(3)
 _NOISE_LOC: Final = -4.0
 _NOISE_SCALE: Final = 1.0
 _NOISE_MODE: Final = float(np.exp(_NOISE_LOC - _NOISE_SCALE**2))
-_MIN_LENGTHSCALE: Final = 0.025
-_MIN_NOISE: Final = 1e-4
-_MAX_LOG: Final = 10.0  # far beyond both priors; keeps a line search from overflowing
+_MAX_ITERATIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,62 +339,39 @@ def _lengthscale_loc(dimensions: int) -> float:
 
 
 def _fit_hyperparameters(x: FloatArray, y: FloatArray) -> tuple[FloatArray, float, float]:
-    """Length scales (d,), noise variance and constant mean, by maximum a posteriori.
-
-    The objective is that of BoTorch's ``SingleTaskGP`` with a Matérn kernel; a test compares.
+    """Length scales (d,), noise variance and constant mean, by maximum a posteriori in BoTorch.
 
     Raises:
-        ArithmeticError: nothing finite came out.
+        ArithmeticError: the fit did not converge to anything finite.
     """
-    dimensions = x.shape[1]
-    lengthscale, noise, _ = _prior_mode(dimensions)
-    start = np.log([*lengthscale, noise])
-    floor = np.log([*np.full(dimensions, _MIN_LENGTHSCALE), _MIN_NOISE])
-    found = minimize(
-        _negative_log_posterior,
-        start,
-        args=(x, y),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(low, _MAX_LOG) for low in floor],
-        options={"maxiter": 200},
-    )
-    if not np.isfinite(found.fun):
-        raise ArithmeticError("the posterior of the hyperparameters is not finite")
-    lengthscale, noise = np.exp(found.x[:-1]), float(np.exp(found.x[-1]))
-    chol, _ = _cholesky(matern52(x, x, lengthscale) + noise * np.eye(len(x)))
-    return lengthscale, noise, _constant_mean(chol, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces the end of its script compiler
+        import torch
+        from botorch.exceptions.errors import ModelFittingError
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskGP
+        from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+        from gpytorch.mlls import ExactMarginalLogLikelihood
 
-
-def _constant_mean(chol: FloatArray, y: FloatArray) -> float:
-    """The constant that maximises the likelihood: generalised least squares."""
-    ones = cho_solve((chol, True), np.ones(len(y)))
-    return float(ones @ y / ones.sum())
-
-
-def _negative_log_posterior(
-    theta: FloatArray, x: FloatArray, y: FloatArray
-) -> tuple[float, FloatArray]:
-    """Value and gradient (d + 1,) in the logarithms of length scales and noise variance."""
-    n, dimensions = x.shape
-    lengthscale, noise = np.exp(theta[:-1]), float(np.exp(theta[-1]))
-    chol, _ = _cholesky(matern52(x, x, lengthscale) + noise * np.eye(n))
-    residual = y - _constant_mean(chol, y)
-    alpha = cho_solve((chol, True), residual)
-    value = 0.5 * residual @ alpha + np.log(np.diag(chol)).sum()
-    value += 0.5 * n * log(2 * np.pi)
-
-    # d(-log likelihood)/dK; then dk/d(log l_i) = 5/3 (1 + s) exp(-s) (difference_i / l_i)^2
-    outer = 0.5 * (cho_solve((chol, True), np.eye(n)) - np.outer(alpha, alpha))
-    s = _scaled_distance(x, x, lengthscale)
-    inner = outer * (5 / 3) * (1 + s) * np.exp(-s)
-    scaled = x / lengthscale
-    squares = 2 * (
-        inner.sum(1) @ scaled**2 - np.einsum("ik,ij,jk->k", scaled, inner, scaled, optimize=True)
-    )
-    gradient = np.append(squares, noise * np.trace(outer))
-
-    loc = np.append(np.full(dimensions, _lengthscale_loc(dimensions)), _NOISE_LOC)
-    variance = np.append(np.full(dimensions, _LENGTHSCALE_SCALE**2), _NOISE_SCALE**2)
-    value += float(np.sum(theta + (theta - loc) ** 2 / (2 * variance)))  # log-normal priors
-    return float(value), gradient + 1 + (theta - loc) / variance
+        kernel = get_covar_module_with_dim_scaled_prior(
+            ard_num_dims=x.shape[1], use_rbf_kernel=False
+        )
+        model = SingleTaskGP(
+            torch.tensor(x, dtype=torch.float64),
+            torch.tensor(y, dtype=torch.float64)[:, None],
+            covar_module=kernel.double(),
+            outcome_transform=None,
+        )
+        try:
+            fit_gpytorch_mll(
+                ExactMarginalLogLikelihood(model.likelihood, model),
+                optimizer_kwargs={"options": {"maxiter": _MAX_ITERATIONS}},
+            )
+        except ModelFittingError as error:
+            raise ArithmeticError(str(error)) from error
+    lengthscale = model.covar_module.lengthscale.detach().numpy().ravel()
+    noise = float(model.likelihood.noise.detach())
+    constant = float(model.mean_module.constant.detach())
+    if not (np.isfinite(lengthscale).all() and np.isfinite([noise, constant]).all()):
+        raise ArithmeticError("the hyperparameters are not finite")
+    return np.asarray(lengthscale, dtype=np.float64), noise, constant
