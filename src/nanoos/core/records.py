@@ -146,7 +146,7 @@ class EngineResult:
     wall_time_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON types, every field; :meth:`from_dict` gives the same result back."""
+        """JSON types, every field; ``nanoos.engines.result_from_dict`` gives it back."""
         return {
             "success": self.success,
             "workflow": self.workflow,
@@ -172,27 +172,6 @@ class EngineResult:
             "wall_time_s": self.wall_time_s,
         }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "EngineResult":
-        """The inverse of :meth:`as_dict`."""
-        from nanoos.structures import Structure
-
-        fields = dict(data)
-        structure = fields.pop("structure")
-        magmoms = fields.pop("magmoms")
-        return cls(
-            structure=Structure.from_dict(structure) if structure else None,
-            provenance=Provenance(**fields.pop("provenance")),
-            forces=_optional_triples(fields.pop("forces")),
-            stress=_optional_triples(fields.pop("stress")),
-            magmoms=tuple(magmoms) if magmoms is not None else None,
-            series={name: tuple(numbers) for name, numbers in fields.pop("series").items()},
-            labels=dict(fields.pop("labels", {})),
-            warnings=tuple(fields.pop("warnings")),
-            files=tuple(fields.pop("files")),
-            **fields,
-        )
-
 
 Triples = tuple[tuple[float, float, float], ...]
 
@@ -204,7 +183,3 @@ def _lists(rows: Triples | None) -> list[list[float]] | None:
 def triples(rows: Iterable[Sequence[float]]) -> Triples:
     """Rows of three numbers as the immutable tuples that records hold."""
     return tuple((row[0], row[1], row[2]) for row in rows)
-
-
-def _optional_triples(rows: Iterable[Sequence[float]] | None) -> Triples | None:
-    return None if rows is None else triples(rows)

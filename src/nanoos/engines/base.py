@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nanoos.core.errors import EngineError, InvalidInputError
-from nanoos.core.records import EngineResult
+from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.structures import Structure
 
 Progress = Callable[[float, str], None]
@@ -146,7 +146,7 @@ class Engine(ABC, Generic[P]):
         """
         path = output_dir / RESULT_FILE
         try:
-            return EngineResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            return result_from_dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EngineError(
                 f"There is no complete result in {output_dir.name}: {error}.",
@@ -203,6 +203,30 @@ def _refusal(
         hint=f"See the parameters of the workflow in the documentation of {engine}.",
         details={"parameter": where},
         code="invalid_parameter",
+    )
+
+
+def result_from_dict(data: Mapping[str, Any]) -> EngineResult:
+    """The inverse of :meth:`EngineResult.as_dict`.
+
+    Raises:
+        KeyError, TypeError: not a result.
+    """
+    fields = dict(data)
+    structure = fields.pop("structure")
+    magmoms = fields.pop("magmoms")
+    forces, stress = fields.pop("forces"), fields.pop("stress")
+    return EngineResult(
+        structure=Structure.from_dict(structure) if structure else None,
+        provenance=Provenance(**fields.pop("provenance")),
+        forces=triples(forces) if forces is not None else None,
+        stress=triples(stress) if stress is not None else None,
+        magmoms=tuple(magmoms) if magmoms is not None else None,
+        series={name: tuple(numbers) for name, numbers in fields.pop("series").items()},
+        labels=dict(fields.pop("labels")),
+        warnings=tuple(fields.pop("warnings")),
+        files=tuple(fields.pop("files")),
+        **fields,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from nanoos.core.errors import EngineError, InvalidInputError
 from nanoos.core.records import EngineResult
-from nanoos.engines import ENGINES, Engine, get_engine
+from nanoos.engines import ENGINES, Engine, get_engine, result_from_dict
 from nanoos.structures import Structure
 from nanoos.testing.crystals import rocksalt
 
@@ -112,7 +112,7 @@ class EngineContract:
     ) -> None:
         for _, result, _ in runs.values():
             document = json.loads(json.dumps(result.as_dict()))
-            assert EngineResult.from_dict(document) == result
+            assert result_from_dict(document) == result
 
     def test_progress_only_grows(
         self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]

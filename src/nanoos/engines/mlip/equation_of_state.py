@@ -118,7 +118,8 @@ def _wide_scan(structure: Structure, potential: Potential) -> Structure:
         lowest = int(np.argmin(energies))
         if 0 < lowest < len(ratios) - 1:
             break
-        ratios = ratios * (ratios[lowest] / ratios[len(ratios) // 2])
+        # the next range begins one point inside this one
+        ratios = ratios * (ratios[0] / ratios[-2] if lowest == 0 else ratios[-1] / ratios[1])
     else:
         raise EngineError(
             f"{structure.formula}: the energy still falls at "
