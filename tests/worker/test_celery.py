@@ -79,9 +79,8 @@ def test_a_worker_lives_through_everything_the_broker_does(
         running = put(lab, seconds=1.5, steps=6)
         wait_until(lab, running, "running")
         redis.kill()  # in the middle: what runs goes on
-        meanwhile = put(lab)
         assert wait_until(lab, running, "completed").attempt == 1
-        assert get(lab, meanwhile).state == "queued"
+        meanwhile = put(lab)
         redis.restart()
         wait_until(lab, meanwhile, "completed")
 

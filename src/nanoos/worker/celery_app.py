@@ -7,7 +7,7 @@ time, never work: what stays queued is announced again.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -42,6 +42,7 @@ def make_celery(settings: Settings) -> Celery:
         task_ignore_result=True,
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,
+        worker_enable_prefetch_count_reduction=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
@@ -66,13 +67,22 @@ class Relay(threading.Thread):
         jobs: The job service.
         app: Whose broker.
         stopping: Set when it should end.
+        on_unread: Told the queues whose messages nobody has taken for :data:`STALE_S`.
     """
 
-    def __init__(self, jobs: JobService, app: Celery, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        jobs: JobService,
+        app: Celery,
+        stopping: threading.Event,
+        *,
+        on_unread: Callable[[Sequence[str]], None] = lambda _queues: None,
+    ) -> None:
         super().__init__(name="relay", daemon=True)
         self._jobs = jobs
         self._app = app
         self._stopping = stopping
+        self._on_unread = on_unread
         self._connection: Any = None
 
     def run(self) -> None:
@@ -131,6 +141,8 @@ class Relay(threading.Thread):
         empty = [queue for queue in stale if self._is_empty(queue)]
         if empty:
             self._jobs.withdraw_stale(empty, stale_s=STALE_S)
+        if unread := [queue for queue in stale if queue not in empty]:
+            self._on_unread(unread)
 
     def _is_empty(self, queue: str) -> bool:
         channel = self._connect().channel()
@@ -175,6 +187,9 @@ class CeleryWorker:
         self._concurrency = concurrency
         self._stopping = threading.Event()
         self._slots = threading.local()
+        self._lock = threading.Lock()
+        self._n_busy = 0
+        self._worker: Any = None
         self.app = make_celery(settings)
 
         @self.app.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
@@ -191,13 +206,34 @@ class CeleryWorker:
         slot: Slot | None = getattr(self._slots, "slot", None)
         if slot is None:
             slot = self._slots.slot = Slot(self._services, self._settings, self._stopping)
+        self._count_busy(1)
         try:
             while not self._stopping.is_set() and slot.run_next([queue]):
                 pass
         except Exception as error:  # noqa: BLE001 - what is queued is announced again
             log.warning("worker slot", error=f"{type(error).__name__}: {error}")
+        finally:
+            self._count_busy(-1)
         if self._stopping.is_set():
             slot.close()
+
+    def _count_busy(self, change: int) -> None:
+        with self._lock:
+            self._n_busy += change
+
+    def _wake_consumer(self, queues: Sequence[str]) -> None:
+        """Have Celery connect anew if it leaves messages unread though a slot is free.
+
+        With Redis it can fall silent for good: when the broker dies after a message was read
+        and before it was acknowledged, the message counts against the prefetch limit for ever,
+        so nothing is read any more and the dead connection is never noticed.
+        """
+        consumer = getattr(self._worker, "consumer", None)
+        if self._n_busy >= self._concurrency or set(queues).isdisjoint(self._queues):
+            return
+        if consumer is not None and consumer.hub is not None:
+            log.warning("the broker's messages are not read: connecting anew", queues=queues)
+            consumer.hub.call_soon(_lose_connection)
 
     def _on_shutdown(self, **_kwargs: object) -> None:
         """Give running jobs back instead of waiting for hours until they end."""
@@ -215,11 +251,9 @@ class CeleryWorker:
         worker_shutting_down.connect(self._on_shutdown)
         threads = [
             Reconciler(self._services, self._stopping),
-            Relay(self._services.jobs, self.app, self._stopping),
+            Relay(self._services.jobs, self.app, self._stopping, on_unread=self._wake_consumer),
         ]
-        for thread in threads:
-            thread.start()
-        worker = self.app.Worker(
+        self._worker = self.app.Worker(
             pool="threads",
             concurrency=self._concurrency,
             queues=[queue_name(queue) for queue in self._queues],
@@ -230,10 +264,17 @@ class CeleryWorker:
             optimization="fair",
             quiet=True,
         )
+        for thread in threads:
+            thread.start()
         try:
-            worker.start()
+            self._worker.start()
         finally:
             self._stopping.set()
             for thread in threads:
                 thread.join()
-        return int(worker.exitcode or 0)
+        return int(self._worker.exitcode or 0)
+
+
+def _lose_connection() -> None:
+    """Raised in Celery's event loop this looks like a lost connection, which it then renews."""
+    raise ConnectionResetError("messages were not read")
