@@ -77,7 +77,7 @@ def target_property(name: str) -> TargetProperty:
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SimulationConfig(_Closed):
