@@ -87,6 +87,8 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     if not choice.chosen:
         return _finish(services, snapshot, "Every candidate of the space has been simulated.")
     plan = _plan(services, config)
+    for entry in choice.chosen:
+        services.structures.analyse(entry.point.structure())
     return JobOutcome(
         result={"did": "iteration", "number": snapshot.iterations + 1, "chosen": choice.keys},
         finalize=lambda session: _write_iteration(services, session, snapshot, choice, plan),

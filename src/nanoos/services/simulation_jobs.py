@@ -5,6 +5,7 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from nanoos.core.errors import CancelledError
 from nanoos.core.records import EngineResult
 from nanoos.db import JobTable, SimulationResultTable, SimulationTable
 from nanoos.engines import get_engine
@@ -26,6 +27,8 @@ def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> 
     )
 
     def finalize(session: Session) -> None:
+        if session.get(SimulationTable, simulation_id) is None:
+            raise CancelledError("The structure was deleted while it was simulated.")
         session.add(_result_row(simulation_id, result))
         session.flush()
 
