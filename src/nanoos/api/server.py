@@ -131,7 +131,7 @@ def _announce_admin(services: Services, announce: Callable[[str], None]) -> None
         announce(
             f"First start: made the administrator {user.username!r} with the password {password}\n"
             "It is shown this once. Change it after logging in; if it is lost, run "
-            f"'nanoos users password {user.username}' on this machine."
+            f"'nanoos users passwd {user.username}' on this machine."
         )
 
 

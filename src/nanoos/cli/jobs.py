@@ -145,8 +145,10 @@ def log(
             sys.stdout.write(chunk.decode(errors="replace"))
             sys.stdout.flush()
             if ended or not follow:
-                return
+                break
             time.sleep(FOLLOW_INTERVAL_S)
+    if not offset:
+        say("The job has written nothing.")
 
 
 @app.command()

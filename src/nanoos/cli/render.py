@@ -76,30 +76,32 @@ def print_table(
     if not items:
         say(empty)
         return
+    out = console()
+    widths = [8 if column.shrinks else _widest(column, items) for column in columns]
+    roomy = sum(widths) + 3 * len(columns) <= out.width
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for column in columns:
+    for column, width in zip(columns, widths, strict=True):
         table.add_column(
             Text(column.title),
             justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.shrinks and sys.stdout.isatty() else None,
-            min_width=None if column.shrinks else _widest(column, items),
+            no_wrap=roomy and not column.shrinks,  # where all cannot fit, all are cut
+            min_width=width if roomy and not column.shrinks else None,
         )
     for item in items:
         table.add_row(*(_cell(column, item) for column in columns))
-    console().print(table)
+    out.print(table)
 
 
 def _widest(column: Column, items: Sequence[Any]) -> int:
-    return min(40, max(len(cell_text(column.of(item))) for item in items))
+    return max(len(column.title), *(len(cell_text(column.of(item))) for item in items))
 
 
 def _cell(column: Column, item: Any) -> Any:
     from rich.text import Text
 
     text = cell_text(column.of(item))
-    return Text(text, style=STATE_STYLES.get(text, "") if column.states else "")
+    style = STATE_STYLES.get(text, "") if column.states else ""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def cell_text(value: Any) -> str:

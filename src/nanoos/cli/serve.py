@@ -1,5 +1,6 @@
 """``nanoos serve``: the API and the page, with a worker."""
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def serve(
     """
     from nanoos.api.server import serve as run_server
 
-    with settings_and_services() as (settings, lab):
+    with settings_and_services() as (settings, lab), contextlib.suppress(KeyboardInterrupt):
         run_server(
             settings,
             lab,
@@ -37,3 +38,4 @@ def serve(
             with_worker=not no_worker,
             announce=say,
         )
+    say("Stopped.")
