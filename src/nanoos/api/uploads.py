@@ -1,14 +1,14 @@
 """Bodies that are either a form with files or JSON, checked like any other."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from fastapi import Request, UploadFile
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData
-from starlette.datastructures import UploadFile as StarletteUpload
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from nanoos.core.errors import InvalidInputError
@@ -20,8 +20,11 @@ _FORM: Final = "multipart/form-data"
 _JSON: Final = "application/json"
 
 
-async def read_form(request: Request, files: str) -> tuple[FormData, list[UploadFile]]:
-    """The form of a request and the files of its field ``files``.
+@asynccontextmanager
+async def read_form(
+    request: Request, files: str
+) -> AsyncIterator[tuple[FormData, list[UploadFile]]]:
+    """The form of a request and the files of its field ``files``, open while the block lasts.
 
     Raises:
         InvalidInputError: no form, no file, or something else where the files belong.
@@ -34,11 +37,14 @@ async def read_form(request: Request, files: str) -> tuple[FormData, list[Upload
         form = await request.form(max_files=MOST_FILES, max_fields=100)
     except HTTPException as error:
         raise InvalidInputError(f"The form cannot be read: {error.detail}.") from error
-    given = form.getlist(files)
-    uploads = [entry for entry in given if isinstance(entry, StarletteUpload)]
-    if not uploads or len(uploads) != len(given):
-        raise InvalidInputError(f"The form has no file in the field {files!r}.")
-    return form, uploads  # type: ignore[return-value] # starlette's uploads are all we need
+    try:
+        given = form.getlist(files)
+        uploads = [entry for entry in given if isinstance(entry, UploadFile)]
+        if not uploads or len(uploads) != len(given):
+            raise InvalidInputError(f"The form has no file in the field {files!r}.")
+        yield form, uploads
+    finally:
+        await form.close()
 
 
 def form_fields(form: FormData, model: type[M], files: str) -> M:

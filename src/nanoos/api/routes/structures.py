@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 
 from nanoos.api.context import Context, Lab
 from nanoos.api.downloads import download
@@ -18,6 +19,7 @@ from nanoos.api.schemas.crystals import (
     AddedStructure,
     ExportFormat,
     ImportAnswer,
+    ImportFields,
     StructureAnswer,
     StructureBody,
     StructureQuery,
@@ -46,7 +48,7 @@ _ONE = {
     **json_documentation(StructureBody),
     **form_documentation(UploadFields, "file", several=False),
 }
-_MANY = form_documentation(UploadFields, "files", several=True)
+_MANY = form_documentation(ImportFields, "files", several=True)
 
 
 @router.post(
@@ -63,9 +65,9 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
     """Add one structure: a file (CIF, POSCAR, extended XYZ, XSF, JSON) or JSON."""
     fields: UploadFields | StructureBody
     if media_type(request) == "multipart/form-data":
-        form, files = await read_form(request, "file")
-        fields = form_fields(form, UploadFields, "file")
-        name, data = _name(files[0]), await files[0].read()
+        async with read_form(request, "file") as (form, files):
+            fields = form_fields(form, UploadFields, "file")
+            name, data = _name(files[0]), await files[0].read()
     else:
         body = await json_body(request, StructureBody)
         fields, name, data = body, "structure.json", json.dumps(body.structure).encode()
@@ -91,16 +93,16 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
 )
 async def import_structures(request: Request, lab: Lab, who: Writer) -> Any:
     """Import many: files of any known format and zips of them; one answer for each structure."""
-    form, files = await read_form(request, "files")
-    fields = form_fields(form, UploadFields, "files")
-
-    def work() -> Any:
-        lines = list(lab.structures.import_outcomes(_outcomes(files), who, shared=fields.shared))
-        counts = Counter(line.status for line in lines)
-        names = ("imported", "duplicate", "refused")
-        return {"items": lines, **{name: counts[name] for name in names}}
-
-    return await run_in_threadpool(work)
+    async with read_form(request, "files") as (form, files):
+        fields = form_fields(form, ImportFields, "files")
+        lines = await run_in_threadpool(
+            lambda: list(
+                lab.structures.import_outcomes(_outcomes(files), who, shared=fields.shared)
+            )
+        )
+    counts = Counter(line.status for line in lines)
+    names = ("imported", "duplicate", "refused")
+    return {"items": lines, **{name: counts[name] for name in names}}
 
 
 @router.get("", response_model=PageAnswer[StructureSummary])

@@ -66,10 +66,15 @@ class StructureBody(Body):
     """A material of one's own with this formula; found or made without it."""
 
 
-class UploadFields(Body):
-    """The fields beside the file of an upload."""
+class ImportFields(Body):
+    """The fields beside the files of an import."""
 
     shared: bool = False
+
+
+class UploadFields(ImportFields):
+    """The fields beside the file of an upload."""
+
     material_id: uuid.UUID | None = None
 
 
