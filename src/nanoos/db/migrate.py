@@ -1,5 +1,6 @@
 """Bringing a database to the current schema and back."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from sqlalchemy import Connection, func, select
 from nanoos.core.errors import UnavailableError
 from nanoos.db.base import Table
 from nanoos.db.session import Database, translated
+
+_IN_THIS_PROCESS = threading.Lock()
+"""Alembic keeps the running migration in a global."""
 
 _MIGRATION_LOCK = 0x6E616E6F
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -44,7 +48,8 @@ def current_revision(database: Database) -> str | None:
 @contextmanager
 def _alone(database: Database) -> Iterator[Connection]:
     """A writing transaction that no other migration runs beside."""
-    with database.engine.execution_options(nanoos_writes=True).begin() as connection:
+    engine = database.engine.execution_options(nanoos_writes=True)
+    with _IN_THIS_PROCESS, engine.begin() as connection:
         if not database.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         yield connection
@@ -52,15 +57,13 @@ def _alone(database: Database) -> Iterator[Connection]:
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up; on SQLite and PostgreSQL a migration that fails leaves nothing behind."""
-    writer = database.engine.execution_options(nanoos_writes=True)
-    with translated(), writer.begin() as connection:
+    with translated(), _alone(database) as connection:
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Migrate down to ``revision`` (``base``: an empty database)."""
-    writer = database.engine.execution_options(nanoos_writes=True)
-    with translated(), writer.begin() as connection:
+    with translated(), _alone(database) as connection:
         command.downgrade(_config(connection), revision)
 
 
