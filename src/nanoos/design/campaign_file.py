@@ -1,6 +1,7 @@
 """Reading a campaign file: every mistake with its line, every typo with the nearest key."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -46,7 +47,7 @@ def load_campaign_file(path: Path) -> CampaignConfig:
     _refuse_repeated_keys(path, root)
     problems = list(_problems(document))
     if problems:
-        lines = [f"{path}:{_line(root, loc)}: {text}" for loc, text, _ in problems]
+        lines = [f"{path}:{_line(root, loc, text)}: {text}" for loc, text, _ in problems]
         hints = [hint for _, _, hint in problems if hint]
         raise ConfigError(
             "\n".join(lines), hint=" ".join(hints) or None, details={"problems": lines}
@@ -180,18 +181,27 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _line(root: yaml.MappingNode, location: Location) -> int:
-    """Line of the deepest part of ``location`` that stands in the file, counted from 1."""
-    line = root.start_mark.line
+def _line(root: yaml.MappingNode, location: Location, sentence: str) -> int:
+    """Line, counted from 1, of what a problem is about.
+
+    That is the deepest part of ``location`` that stands in the file, or below it the word that
+    the sentence quotes: checks of a whole section name what they object to.
+    """
+    node, line = _descend(root, location)
+    quoted = re.search(r"'([^']+)'", sentence)
+    found = _find_scalar(node, quoted.group(1)) if quoted else None
+    return (line if found is None else found) + 1
+
+
+def _descend(root: yaml.MappingNode, location: Location) -> tuple[yaml.Node, int]:
     node: yaml.Node = root
+    line = root.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    line, node = key.start_mark.line, value
-                    break
-            else:
+            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if pair is None:
                 break
+            line, node = pair[0].start_mark.line, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             if part >= len(node.value):
                 break
@@ -199,4 +209,15 @@ def _line(root: yaml.MappingNode, location: Location) -> int:
             line = node.start_mark.line
         else:
             break
-    return int(line) + 1
+    return node, int(line)
+
+
+def _find_scalar(node: yaml.Node, text: str) -> int | None:
+    """Line of the first key or value that reads ``text``, counted from 0."""
+    if isinstance(node, yaml.ScalarNode):
+        return int(node.start_mark.line) if node.value == text else None
+    if isinstance(node, yaml.MappingNode):
+        children = [child for pair in node.value for child in pair]
+    else:
+        children = list(node.value)
+    return next((line for c in children if (line := _find_scalar(c, text)) is not None), None)
