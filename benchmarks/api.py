@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-N_STRUCTURES = 50
+N_STRUCTURES = int(os.environ.get("BENCH_STRUCTURES", "50"))
 SERVER = """
 import sys
 from nanoos.api import serve
