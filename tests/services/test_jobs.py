@@ -21,6 +21,7 @@ from nanoos.db import ArtifactTable, JobEventTable, JobTable, MaterialTable, Use
 from nanoos.services.access import LOCAL_PRINCIPAL as LOCAL
 from nanoos.services.access import Principal
 from nanoos.services.container import Services
+from nanoos.services.job_announcements import JobAnnouncements
 from nanoos.services.job_attempts import MAX_LOSSES
 from nanoos.services.job_kinds import JOB_KINDS, JobClaim, JobKind, JobOutcome
 from nanoos.services.jobs import Executor, JobService, LeaseLostError
@@ -368,26 +369,27 @@ def test_named_files_are_noted_with_the_end(lab: Services, jobs: JobService) -> 
 
 
 def test_announcements_are_shared_by_many_relays(lab: Services, jobs: JobService) -> None:
+    broker = JobAnnouncements(lab.database)
     ids = {put(lab) for _ in range(20)}
     dft = put(lab, queue="dft")
-    assert jobs.has_unpublished()
-    taken = [pair for some in together(*[jobs.take_unpublished] * 4) for pair in some]
-    taken += jobs.take_unpublished()
+    assert broker.has_unpublished()
+    taken = [pair for some in together(*[broker.take_unpublished] * 4) for pair in some]
+    taken += broker.take_unpublished()
     assert Counter(job_id for job_id, _ in taken) == Counter(ids | {dft})
     assert dict(taken)[dft] == "dft"
-    assert not jobs.has_unpublished()
-    jobs.withdraw_announcements([dft])
-    assert jobs.take_unpublished() == [(dft, "dft")]
-    assert jobs.stale_queues(stale_s=60) == []
+    assert not broker.has_unpublished()
+    broker.withdraw_announcements([dft])
+    assert broker.take_unpublished() == [(dft, "dft")]
+    assert broker.stale_queues(stale_s=60) == []
     change(lab, dft, published_at=db_now(-100))
-    assert jobs.stale_queues(stale_s=60) == ["dft"]
-    jobs.withdraw_stale(["default"], stale_s=60)
-    assert not jobs.has_unpublished()
-    jobs.withdraw_stale(["dft"], stale_s=60)
-    assert jobs.take_unpublished() == [(dft, "dft")]
+    assert broker.stale_queues(stale_s=60) == ["dft"]
+    broker.withdraw_stale(["default"], stale_s=60)
+    assert not broker.has_unpublished()
+    broker.withdraw_stale(["dft"], stale_s=60)
+    assert broker.take_unpublished() == [(dft, "dft")]
     released = claim(jobs)
     jobs.release(released, "x")
-    assert jobs.take_unpublished() == [(released.job_id, "default")]
+    assert broker.take_unpublished() == [(released.job_id, "default")]
 
 
 def test_the_database_may_end_all_connections(postgres, services_on_both: Services) -> None:

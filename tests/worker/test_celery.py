@@ -18,6 +18,7 @@ from nanoos.config import Settings
 from nanoos.core.processes import start_bound
 from nanoos.db import Database
 from nanoos.services.container import Services
+from nanoos.services.job_announcements import JobAnnouncements
 from nanoos.testing.servers import PostgresServer, RedisServer
 from nanoos.worker.celery_app import Relay, make_celery, queue_name
 
@@ -63,6 +64,7 @@ def worker_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[b
     finally:
         process.kill()
         process.wait()
+        sys.stdout.write(log.read_text(errors="replace")[-3000:])  # shown if the test fails
 
 
 def test_a_worker_lives_through_everything_the_broker_does(
@@ -102,7 +104,11 @@ def redis_is_used_for_nothing_else(settings: Settings) -> bool:
 
     with Redis.from_url(settings.broker_url) as client:
         keys = {key.decode() for key in client.keys("*")}
-    expected = {"_kombu.binding.nanoos.default", "_kombu.binding.nanoos.md"}
+    expected = {
+        f"_kombu.{binding}.nanoos.{queue}"
+        for binding in ("binding", "binding_permanent")
+        for queue in ("default", "md")
+    }
     expected |= {"nanoos.default", "nanoos.md", "unacked", "unacked_index", "unacked_mutex"}
     assert keys <= expected, keys
     return True
@@ -140,7 +146,7 @@ def test_what_only_the_wiped_broker_knew_is_announced_again(
 ) -> None:
     ids = {put(lab) for _ in range(3)}
     app = make_celery(lab_settings)
-    relay = Relay(lab.jobs, app, threading.Event())
+    relay = Relay(JobAnnouncements(lab.database), app, threading.Event())
     assert relay.announce() == 3
     assert relay.announce() == 0
     make_stale(lab.database)
@@ -156,18 +162,18 @@ def test_what_the_broker_did_not_take_is_not_marked_as_announced(
     lab: Services, lab_settings: Settings, redis: RedisServer
 ) -> None:
     put(lab)
-    relay = Relay(lab.jobs, make_celery(lab_settings), threading.Event())
+    relay = Relay(JobAnnouncements(lab.database), make_celery(lab_settings), threading.Event())
     redis.kill()
     with pytest.raises(Exception, match="(?i)refused|connect"):  # noqa: RUF043
         relay.announce()
-    assert lab.jobs.has_unpublished()
+    assert JobAnnouncements(lab.database).has_unpublished()
     redis.restart()
     assert relay.announce() == 1
     redis.kill()
     put(lab)
     with pytest.raises(Exception, match="(?i)refused|connect|closed"):  # noqa: RUF043
         relay.announce()
-    assert lab.jobs.has_unpublished()
+    assert JobAnnouncements(lab.database).has_unpublished()
     relay._disconnect()
     redis.restart()
     assert relay.announce() == 1

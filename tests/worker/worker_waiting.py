@@ -11,7 +11,7 @@ from nanoos.services.container import Services
 from nanoos.services.jobs import Job
 from nanoos.worker import LocalWorker
 
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 """Processes start slowly on a busy machine; a test that works never waits for this."""
 
 

@@ -18,7 +18,7 @@ from kombu.exceptions import ChannelError
 
 from nanoos.config import Settings
 from nanoos.services.container import Services
-from nanoos.services.jobs import JobService
+from nanoos.services.job_announcements import JobAnnouncements
 from nanoos.worker.reconciler import Reconciler, recover_host
 from nanoos.worker.slot import Slot
 
@@ -64,7 +64,7 @@ class Relay(threading.Thread):
     """Announces ready jobs to the broker. Several may run: each job is announced by one.
 
     Args:
-        jobs: The job service.
+        jobs: What has been announced.
         app: Whose broker.
         stopping: Set when it should end.
         on_unread: Told the queues whose messages nobody has taken for :data:`STALE_S`.
@@ -72,7 +72,7 @@ class Relay(threading.Thread):
 
     def __init__(
         self,
-        jobs: JobService,
+        jobs: JobAnnouncements,
         app: Celery,
         stopping: threading.Event,
         *,
@@ -251,7 +251,12 @@ class CeleryWorker:
         worker_shutting_down.connect(self._on_shutdown)
         threads = [
             Reconciler(self._services, self._stopping),
-            Relay(self._services.jobs, self.app, self._stopping, on_unread=self._wake_consumer),
+            Relay(
+                JobAnnouncements(self._services.database),
+                self.app,
+                self._stopping,
+                on_unread=self._wake_consumer,
+            ),
         ]
         self._worker = self.app.Worker(
             pool="threads",
