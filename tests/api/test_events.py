@@ -129,5 +129,5 @@ def test_cancel_retry_log_and_files(ann: Person, services: Services) -> None:
     assert listed == [{"name": "log.txt", "size_bytes": 8, "sha256": None}]
     got = ann.client.get(f"{path}/files/log.txt")
     assert (got.content, got.headers["content-type"]) == (b"one\ntwo\n", "application/octet-stream")
-    for name in ("../../nanoos.db", "..%2F..%2Fnanoos.db", "%2Fetc%2Fpasswd", "absent"):
+    for name in ("..%2F..%2Fnanoos.db", "%2Fetc%2Fpasswd", "absent"):
         assert ann.client.get(f"{path}/files/{name}").status_code == 404

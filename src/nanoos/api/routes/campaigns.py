@@ -38,13 +38,13 @@ def list_campaigns(query: Annotated[PageQuery, Query()], lab: Lab, who: Reader) 
     return lab.campaigns.page(who, cursor=query.cursor, limit=query.limit)
 
 
-@router.get("/{campaign_id}", response_model=CampaignAnswer, responses=answers(404))
+@router.get("/{campaign_id:uuid}", response_model=CampaignAnswer, responses=answers(404))
 def get_campaign(campaign_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     """One campaign."""
     return lab.campaigns.get(campaign_id, who)
 
 
-@router.delete("/{campaign_id}", status_code=204, responses=answers(404, 409))
+@router.delete("/{campaign_id:uuid}", status_code=204, responses=answers(404, 409))
 def delete_campaign(campaign_id: uuid.UUID, lab: Lab, who: Writer) -> None:
     """Delete a campaign; its structures and simulations stay."""
     lab.campaigns.delete(campaign_id, who)

@@ -38,7 +38,9 @@ async def predict(body: PredictBody, context: Context, who: Writer) -> Response:
     return context.rendered.answer(record, body.level)
 
 
-@router.get("/properties/{structure_id}", response_model=PredictionAnswer, responses=answers(404))
+@router.get(
+    "/properties/{structure_id:uuid}", response_model=PredictionAnswer, responses=answers(404)
+)
 async def latest_prediction(
     structure_id: uuid.UUID,
     context: Context,
@@ -94,7 +96,7 @@ async def predict_batch(body: PredictBatchBody, context: Context, who: Writer) -
     }
 
 
-@router.delete("/properties/{prediction_id}", status_code=204, responses=answers(404))
+@router.delete("/properties/{prediction_id:uuid}", status_code=204, responses=answers(404))
 def delete_prediction(prediction_id: uuid.UUID, lab: Lab, who: Admin) -> None:
     """Delete a prediction; within 2 s no process answers with it."""
     lab.predictions.delete(prediction_id, who)

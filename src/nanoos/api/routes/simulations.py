@@ -53,7 +53,7 @@ def submit_simulations(body: SimulationBatchBody, lab: Lab, who: Writer) -> Any:
     return {"items": items, "total": len(items), "errors": errors}
 
 
-@router.get("/{simulation_id}", response_model=SimulationAnswer, responses=answers(404))
+@router.get("/{simulation_id:uuid}", response_model=SimulationAnswer, responses=answers(404))
 def get_simulation(simulation_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     """One simulation and what came out."""
     return lab.simulations.get(simulation_id, who)
