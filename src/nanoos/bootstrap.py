@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nanoos.config import Settings, load_settings
 from nanoos.core.errors import ConfigError, UnavailableError
 from nanoos.db import ArtifactStore, Database
+from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
 from nanoos.services.container import Services
 from nanoos.services.job_files import JobFiles
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 def build_services(settings: Settings) -> Services:
     """Wire all services; the database must be at the current schema already."""
+    set_device(settings.device)
+    set_threads(settings.threads_per_job)
     database = Database(settings.resolved_database_url)
     artifacts = ArtifactStore(settings.resolved_artifacts_url)
     runs_dir = settings.data_dir / "runs"

@@ -6,6 +6,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,11 +158,11 @@ class LiveView(CampaignView):
         return sys.stderr.isatty()
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._live.start(refresh=True)
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._live.__exit__(*exc)
+    def __exit__(self, *_exc: object) -> None:
+        self._live.stop()
 
     def update(
         self,
@@ -244,9 +245,8 @@ def _aim(config: "CampaignConfig") -> str:
 def show_estimate(config: "CampaignConfig", estimate: "Estimate", as_json: bool) -> None:
     """What a campaign would be."""
     if as_json:
-        from dataclasses import asdict
-
-        document = asdict(estimate) | {"excluded": dict(estimate.excluded), "name": config.name}
+        document = {field.name: getattr(estimate, field.name) for field in fields(estimate)}
+        document |= {"excluded": dict(estimate.excluded), "name": config.name}
         print(json.dumps(document))  # noqa: T201
         return
     removed = ", ".join(
