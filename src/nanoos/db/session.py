@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from nanoos.core.errors import TransientError, UnavailableError
+from nanoos.core.errors import InvalidInputError, TransientError, UnavailableError
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -70,6 +70,11 @@ def translated() -> Iterator[None]:
     """Turn the driver's complaint about an unreachable or full database into ours."""
     try:
         yield
+    except DataError as error:
+        raise InvalidInputError(
+            "The database cannot hold one of the values.",
+            hint="Take NUL characters out of texts and keep numbers within 64 bits.",
+        ) from error
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         cause = error if isinstance(error, PoolTimeoutError) else error.orig
         raise TransientError(
