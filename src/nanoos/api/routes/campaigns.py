@@ -85,7 +85,10 @@ def campaign_candidates(campaign_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     "/{campaign_id}/export",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
+        200: {
+            "content": {kind: {} for kind in ("text/csv", "application/json", "chemical/x-xyz")},
+            "description": "The file.",
+        },
         **answers(404, 409),
     },
 )

@@ -39,6 +39,7 @@ from nanoos.api.uploads import (
 from nanoos.core.errors import StructureRefusedError
 from nanoos.services.structure_records import StructureRecord
 from nanoos.structures import ReadOutcome, Structure, read_structures_from_bytes
+from nanoos.structures.io import MEDIA_TYPES
 
 router = APIRouter(
     prefix="/structures", tags=["structures"], responses=answers(401, 403, 422, 500, 503)
@@ -115,7 +116,7 @@ def list_structures(query: Annotated[StructureQuery, Query()], lab: Lab, who: Re
     return lab.structures.page(who, elements=elements, **filters)
 
 
-@router.get("/{structure_id}", response_model=StructureAnswer, responses=answers(404))
+@router.get("/{structure_id:uuid}", response_model=StructureAnswer, responses=answers(404))
 def get_structure(structure_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     """One structure."""
     return lab.structures.get(structure_id, who)
@@ -125,7 +126,10 @@ def get_structure(structure_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     "/{structure_id}/export",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
+        200: {
+            "content": {kind: {} for kind in sorted(set(MEDIA_TYPES.values()))},
+            "description": "The file.",
+        },
         **answers(404),
     },
 )
@@ -139,7 +143,7 @@ def export_structure(
     return download(*lab.structures.export([structure_id], who, format))
 
 
-@router.delete("/{structure_id}", status_code=204, responses=answers(404, 409))
+@router.delete("/{structure_id:uuid}", status_code=204, responses=answers(404, 409))
 def delete_structure(structure_id: uuid.UUID, context: Context, who: Writer) -> None:
     """Delete a structure of one's own with its predictions and simulations."""
     context.services.structures.delete(structure_id, who)
