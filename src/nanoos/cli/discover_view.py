@@ -101,6 +101,7 @@ class JsonView(CampaignView):
                     "value": winner.candidate.value,
                     "unit": report.campaign.config.target.unit,
                     "cross_check": winner.cross_check_value,
+                    "disputed": winner.disputed,
                 }
                 for winner in report.winners
             ],
@@ -310,7 +311,8 @@ def show_report(report: "CampaignReport", files: Sequence[Path]) -> None:
         ]
         if check is not None:
             found = winner.cross_check_value
-            cells.append(f"{found:.1f}" if found is not None else "–")
+            mark = " disputed" if winner.disputed else ""
+            cells.append(f"{found:.1f}{mark}" if found is not None else "–")
         cells += [f"{energy:.3f}" if energy is not None else "–", predicted]
         table.add_row(*cells)
     if report.winners:

@@ -21,6 +21,8 @@ from nanoos.structures import Structure
 from nanoos.structures.io import export_bytes, write_atomically
 
 N_WINNERS = 10
+DISPUTED_ABOVE = 0.15
+"""Relative difference between two potentials above which a winner is called disputed."""
 EXPORT_FORMATS = ("csv", "extxyz", "json")
 
 _CAVEATS: Mapping[str, str] = {
@@ -51,6 +53,14 @@ class Winner:
     candidate: CampaignCandidate
     structure: Structure
     cross_check_value: float | None
+
+    @property
+    def disputed(self) -> bool:
+        """Whether the two potentials differ by more than :data:`DISPUTED_ABOVE`."""
+        value, check = self.candidate.value, self.cross_check_value
+        if value is None or check is None:
+            return False
+        return abs(value - check) > DISPUTED_ABOVE * max(abs(value), abs(check))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +102,7 @@ class ReportService:
             candidates=candidates,
             winners=winners,
             acceleration=acceleration_sentence(campaign, trajectory),
-            notes=_notes(campaign),
+            notes=_notes(campaign, winners),
             cost_s=sum(candidate.cost_s or 0.0 for candidate in candidates),
         )
 
@@ -201,11 +211,18 @@ def acceleration_sentence(campaign: Campaign, trajectory: Trajectory) -> str | N
     return f"The campaign {took}; {beside}. One random search is an example, not a statistic."
 
 
-def _notes(campaign: Campaign) -> list[str]:
+def _notes(campaign: Campaign, winners: Sequence[Winner]) -> list[str]:
     names = [str(campaign.config.simulation.parameters.get("potential", "CHGNet"))]
+    notes = []
     if campaign.config.cross_check is not None:
         names.append(campaign.config.cross_check.potential)
-    notes = [_CAVEATS[name] for name in names if name in _CAVEATS]
+        disputed = [winner.candidate.point_key for winner in winners if winner.disputed]
+        if disputed:
+            notes.append(
+                f"Disputed: {' and '.join(names)} differ by more than {DISPUTED_ABOVE:.0%} for "
+                f"{', '.join(disputed)}. At least one of them is wrong there; trust neither."
+            )
+    notes += [_CAVEATS[name] for name in names if name in _CAVEATS]
     return [*notes, *_GENERAL_CAVEATS]
 
 
@@ -342,6 +359,7 @@ def _winner_row(winner: Winner, value_name: str) -> str:
         else "–"
     )
     check = f"{winner.cross_check_value:.1f}" if winner.cross_check_value is not None else "–"
+    check += " (disputed)" if winner.disputed else ""
     energy = values.get("formation_energy_ev_per_atom")
     cells = (
         str(winner.rank),
