@@ -13,6 +13,7 @@ from nanoos.api.context import ApiContext
 from nanoos.api.edge import Edge
 from nanoos.api.errors import install_error_handlers
 from nanoos.api.events import EventHub
+from nanoos.api.flights import Flights
 from nanoos.api.idempotency import IdempotentPosts
 from nanoos.api.inference import Inference
 from nanoos.api.metrics import Metrics
@@ -68,6 +69,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         idempotency=IdempotencyService(services.database),
         inference=Inference(),
         rendered=PredictionRenderer(),
+        flights=Flights(),
         events=EventHub(services.jobs),
         metrics=Metrics(services.jobs),
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from nanoos.api.events import EventHub
+from nanoos.api.flights import Flights
 from nanoos.api.inference import Inference
 from nanoos.api.metrics import Metrics
 from nanoos.api.rendering import PredictionRenderer
@@ -25,6 +26,7 @@ class ApiContext:
     idempotency: IdempotencyService
     inference: Inference
     rendered: PredictionRenderer
+    flights: Flights
     events: EventHub
     metrics: Metrics
 

@@ -56,7 +56,7 @@ class LoginLimiter:
         if limiter.hit(self._rate, _PREFIX, kind, value):
             return 0
         stats = limiter.get_window_stats(self._rate, _PREFIX, kind, value)
-        return max(1, math.ceil(stats.reset_time - time.time()))
+        return max(1, math.ceil(float(stats.reset_time) - time.time()))
 
     @cached_property
     def _rate(self) -> Any:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from fastapi.concurrency import run_in_threadpool
 
 from nanoos.api.context import ApiContext, Context, Lab
 from nanoos.api.errors import answers
@@ -52,7 +51,10 @@ async def latest_prediction(
     predictions = context.services.predictions
     record = predictions.remembered_latest(structure_id, who, model_name)
     if record is None:
-        record = await run_in_threadpool(predictions.latest, structure_id, who, model_name)
+        record = await context.flights.join(
+            ("latest", who, structure_id, model_name),
+            partial(predictions.latest, structure_id, who, model_name),
+        )
     context.metrics.count_prediction(cached=True)
     return context.rendered.answer(record, level)
 
@@ -124,7 +126,10 @@ async def _predicted(body: PredictBody, context: ApiContext, who: Principal) -> 
     if not body.force_recompute:
         record = predictions.remembered(*asked, model_name=body.model_name)
         if record is None:
-            record = await run_in_threadpool(predictions.stored, *asked, model_name=body.model_name)
+            record = await context.flights.join(
+                ("stored", who, body.structure_id, body.model_name),
+                partial(predictions.stored, *asked, model_name=body.model_name),
+            )
         if record is not None:
             return record
     work = partial(
