@@ -18,6 +18,7 @@ from nanoos.db import (
     SimulationResultTable,
     SimulationTable,
     StructureTable,
+    insert_if_absent,
 )
 from nanoos.services.access import Principal, visible
 from nanoos.services.jobs import JobService
@@ -218,18 +219,17 @@ class SimulationService:
             priority=priority,
             key=f"simulation:{key}",
         )
-        row = SimulationTable(
-            id=simulation_id,
-            job_id=job_id,
-            structure_id=structure_id,
-            engine=plan.engine,
-            workflow=plan.workflow,
-            parameters=dict(plan.parameters),
-            key=key,
-        )
-        session.add(row)
-        session.flush()
-        return row
+        values = {
+            "id": simulation_id,
+            "job_id": job_id,
+            "structure_id": structure_id,
+            "engine": plan.engine,
+            "workflow": plan.workflow,
+            "parameters": dict(plan.parameters),
+            "key": key,
+        }
+        insert_if_absent(session, SimulationTable, values)
+        return session.scalars(select(SimulationTable).where(SimulationTable.key == key)).one()
 
     def get(self, simulation_id: uuid.UUID, who: Principal) -> Simulation:
         """One simulation. Raises NotFoundError where it is not there or not visible."""
