@@ -50,7 +50,7 @@ def silicon(a=5.6):
     ids=["Cu", "Si", "MgO"],
 )
 @pytest.mark.parametrize("potential", ["CHGNet", "SevenNet"])
-def test_lattice_constant_and_bulk_modulus(  # noqa: PLR0917  (parametrised)
+def test_lattice_constant_and_bulk_modulus(
     engine, tmp_path, potential, structure, a, bulk_gpa, tolerance
 ):
     result = engine.run(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from other_process import predict_one
 from sqlalchemy import func, select
 
 from nanoos.core.errors import (
@@ -255,7 +256,7 @@ class TestAtOnce:
         barrier, queue = context.Barrier(2), context.Queue()
         url = database.engine.url.render_as_string(hide_password=False)
         processes = [
-            context.Process(target=_predict_many, args=(url, mgo, barrier, queue)) for _ in range(2)
+            context.Process(target=predict_one, args=(url, mgo, barrier, queue)) for _ in range(2)
         ]
         for process in processes:
             process.start()
@@ -276,7 +277,7 @@ class TestAtOnce:
         assert sorted(answer.generation for answer in answers) == list(range(8))
         assert count(database) == 8
 
-    def test_a_structure_deleted_meanwhile(  # noqa: PLR0917 - fixtures
+    def test_a_structure_deleted_meanwhile(
         self, service, structures, database, mgo, model, monkeypatch
     ):
         predict = model.predict
@@ -290,14 +291,6 @@ class TestAtOnce:
         with pytest.raises(NotFoundError):
             service.predict(mgo, LOCAL_PRINCIPAL, model_name="CALIBRATED")
         assert count(database) == 0
-
-
-def _predict_many(url, structure_id, barrier, queue):
-    """Runs in a process of its own."""
-    database = Database(url)
-    service = PredictionService(database, StructureService(database))
-    barrier.wait(60)
-    queue.put(service.predict(structure_id, LOCAL_PRINCIPAL, model_name="STUB").id)
 
 
 class TestReading:

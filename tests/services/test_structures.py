@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from other_process import import_all
 from sqlalchemy import func, select
 
 from nanoos.core.errors import (
@@ -216,7 +217,7 @@ class TestAtOnce:
         queue = context.Queue()
         processes = [
             context.Process(
-                target=_import_all,
+                target=import_all,
                 args=(
                     database.engine.url.render_as_string(hide_password=False),
                     ada,
@@ -247,16 +248,6 @@ class TestAtOnce:
                     theirs.result(timeout=0.5)  # waits for this transaction
             record, is_new = theirs.result(timeout=30)
         assert (record.id, is_new) == (mine, False)
-
-
-def _import_all(url, who, barrier, queue):
-    """Runs in a process of its own."""
-    service = StructureService(Database(url))
-    barrier.wait(60)
-    outcomes = (_outcome(rocksalt(4 + 0.02 * n), n) for n in range(40))
-    lines = list(service.import_outcomes(outcomes, who))
-    bad = [line.error for line in lines if line.error]
-    queue.put(("ok" if not bad else str(bad), [(line.index, line.id) for line in lines]))
 
 
 def _outcome(structure: Structure, index: int = 0, file: str = "x.extxyz") -> ReadOutcome:

@@ -61,7 +61,7 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 _PACKAGES: Final = {
     "ml": ("torch", "chgnet", "sevenn"),
-    "design": ("botorch", "gpytorch", "smact", "matplotlib", "plotly"),
+    "design": ("botorch", "gpytorch", "matplotlib", "plotly"),
     "api": ("fastapi", "uvicorn", "pyjwt", "pwdlib"),
     "lab": ("celery", "redis", "psycopg"),
 }
