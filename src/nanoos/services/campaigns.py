@@ -96,7 +96,9 @@ class Trajectory:
 
     Attributes:
         best: One entry for each simulation in the order chosen; None before the first feasible.
-        baseline: The same of the baseline, empty where there is none.
+        values: Target of each simulation, None where it failed or is outside the constraints.
+        baseline: As ``best``, of the baseline; empty where there is none.
+        baseline_values: As ``values``, of the baseline.
         hits: Number of candidates so far that reach the target, for each simulation.
         iterations: One entry for each iteration.
     """
@@ -106,7 +108,9 @@ class Trajectory:
     goal: str | None
     target_range: tuple[float, float] | None
     best: Sequence[float | None]
+    values: Sequence[float | None]
     baseline: Sequence[float | None]
+    baseline_values: Sequence[float | None]
     hits: Sequence[int]
     iterations: Sequence[Mapping[str, Any]]
 
@@ -254,9 +258,7 @@ class CampaignService:
                 )
         return space
 
-    def estimate(
-        self, config: CampaignConfig | Mapping[str, Any], *, concurrency: int
-    ) -> Estimate:
+    def estimate(self, config: CampaignConfig | Mapping[str, Any], *, concurrency: int) -> Estimate:
         """Size, cost, time and what is missing; nothing is stored.
 
         Raises:
@@ -401,7 +403,9 @@ class CampaignService:
             goal=config.goal,
             target_range=config.target_range,
             best=best_so_far(outcomes(own), config.objective),
+            values=_feasible_values(own),
             baseline=best_so_far(outcomes(baseline), config.objective),
+            baseline_values=_feasible_values(baseline),
             hits=hits_so_far(outcomes(own), config.objective),
             iterations=iterations,
         )
@@ -530,6 +534,10 @@ def outcomes(candidates: Sequence[CampaignCandidate]) -> list[Mapping[str, float
         for candidate in candidates
         if candidate.state != "selected"
     ]
+
+
+def _feasible_values(candidates: Sequence[CampaignCandidate]) -> list[float | None]:
+    return [c.value if c.feasible else None for c in candidates if c.state != "selected"]
 
 
 def _row(config: CampaignConfig, who: Principal, *, key: str | None) -> CampaignTable:

@@ -16,7 +16,8 @@ def progress_figure_png(campaign: Campaign, trajectory: Trajectory) -> bytes:
     figure = Figure(figsize=(10.0, 5.625), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     label = f"{campaign.config.target.label} ({trajectory.unit})"
-    for name, series, color in _series(campaign, trajectory):
+    for name, series, every, color in _series(campaign, trajectory):
+        axes.plot(*_points(every), "o", color=color, markersize=4, alpha=0.35)
         steps, values = _points(series)
         axes.step(steps, values, where="post", color=color, linewidth=2, label=name)
         axes.plot(steps[-1:], values[-1:], "o", color=color)
@@ -31,7 +32,8 @@ def progress_figure_png(campaign: Campaign, trajectory: Trajectory) -> bytes:
     if trajectory.target_range is not None:
         axes.axhspan(*trajectory.target_range, color="#2a9d8f", alpha=0.15, label="wanted range")
     axes.set_xlabel("simulations")
-    axes.set_ylabel(f"best so far: {label}")
+    axes.set_xlim(left=0)
+    axes.set_ylabel(f"{label}: each simulation, and the best so far")
     axes.set_title(campaign.name)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -48,7 +50,16 @@ def progress_figure_html(
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for name, series, color in _series(campaign, trajectory):
+    for name, series, every, color in _series(campaign, trajectory):
+        numbers, single = _points(every)
+        figure.add_scatter(
+            x=numbers,
+            y=single,
+            mode="markers",
+            marker={"color": color, "size": 6, "opacity": 0.4},
+            showlegend=False,
+            hovertemplate="simulation %{x}: %{y:.4g} " + trajectory.unit + "<extra></extra>",
+        )
         steps, values = _points(series)
         figure.add_scatter(
             x=steps,
@@ -63,7 +74,7 @@ def progress_figure_html(
     figure.update_layout(
         title=campaign.name,
         xaxis_title="simulations",
-        yaxis_title=f"best so far: {campaign.config.target.label} ({trajectory.unit})",
+        yaxis_title=f"{campaign.config.target.label} ({trajectory.unit})",
         template="plotly_white",
         legend={"x": 0.98, "y": 0.02, "xanchor": "right", "yanchor": "bottom"},
         height=520,
@@ -74,11 +85,14 @@ def progress_figure_html(
 
 def _series(
     campaign: Campaign, trajectory: Trajectory
-) -> list[tuple[str, Sequence[float | None], str]]:
-    series = [(campaign.strategy.replace("_", " "), trajectory.best, CAMPAIGN_COLOR)]
+) -> list[tuple[str, Sequence[float | None], Sequence[float | None], str]]:
+    """Name, best so far, each simulation's value and colour of what there is to draw."""
+    name = campaign.strategy.replace("_", " ").replace("bayesian", "Bayesian")
+    series = [(name, trajectory.best, trajectory.values, CAMPAIGN_COLOR)]
     if trajectory.baseline:
         seed = campaign.config.baseline.seed
-        series.append((f"random baseline (seed {seed})", trajectory.baseline, BASELINE_COLOR))
+        baseline = f"random baseline (seed {seed})"
+        series.append((baseline, trajectory.baseline, trajectory.baseline_values, BASELINE_COLOR))
     return [entry for entry in series if any(value is not None for value in entry[1])]
 
 

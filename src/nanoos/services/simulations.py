@@ -94,17 +94,13 @@ class SimulationService:
     gives the simulation that is there, whatever its state.
     """
 
-    def __init__(
-        self, database: Database, jobs: JobService, structures: StructureService
-    ) -> None:
+    def __init__(self, database: Database, jobs: JobService, structures: StructureService) -> None:
         self._db = database
         self._jobs = jobs
         self._structures = structures
 
     @staticmethod
-    def plan(
-        *, engine: str, workflow: str, parameters: Mapping[str, Any]
-    ) -> SimulationPlan:
+    def plan(*, engine: str, workflow: str, parameters: Mapping[str, Any]) -> SimulationPlan:
         """Check engine, workflow and parameters.
 
         Raises:
@@ -189,9 +185,7 @@ class SimulationService:
                 )
                 item = BatchItem(structure_id=structure_id, simulation=simulation, error=None)
             except NanoosError as error:
-                item = BatchItem(
-                    structure_id=structure_id, simulation=None, error=error.as_dict()
-                )
+                item = BatchItem(structure_id=structure_id, simulation=None, error=error.as_dict())
             items.append(item)
         return items
 
@@ -270,9 +264,7 @@ class SimulationService:
             items = [_view(row, jobs[row.job_id]) for row in rows]
         return Page(items=items, total=total, next=following)
 
-    def load_for_run(
-        self, simulation_id: uuid.UUID
-    ) -> tuple[SimulationPlan, uuid.UUID, Structure]:
+    def load_for_run(self, simulation_id: uuid.UUID) -> tuple[SimulationPlan, uuid.UUID, Structure]:
         """What the job of a simulation needs: the plan, the structure's id and the structure."""
         with self._db.read() as session:
             row = session.get(SimulationTable, simulation_id)
@@ -282,8 +274,10 @@ class SimulationService:
             plan = SimulationPlan(
                 engine=row.engine, workflow=row.workflow, parameters=row.parameters, queue=""
             )
-            return plan, row.structure_id, Structure.from_dict(
-                {"lattice": structure.lattice_vectors, **structure.sites}
+            return (
+                plan,
+                row.structure_id,
+                Structure.from_dict({"lattice": structure.lattice_vectors, **structure.sites}),
             )
 
 

@@ -45,7 +45,9 @@ class TrajectoryAnswer(Answer):
     goal: str | None
     target_range: tuple[float, float] | None
     best: list[float | None]
+    values: list[float | None]
     baseline: list[float | None]
+    baseline_values: list[float | None]
     hits: list[int]
     iterations: list[dict[str, Any]]
 
