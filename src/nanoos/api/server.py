@@ -16,9 +16,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from nanoos.api.app import create_app
-from nanoos.api.logs import configure_logging
 from nanoos.config import Settings
 from nanoos.core.errors import ConfigError
+from nanoos.core.logs import configure_logging
 from nanoos.core.processes import start_bound
 from nanoos.db.jobs import QUEUES
 from nanoos.services.container import Services

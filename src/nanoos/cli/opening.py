@@ -23,8 +23,10 @@ def services() -> Iterator["Services"]:
 def settings_and_services() -> Iterator[tuple["Settings", "Services"]]:
     """The same with the settings they were made from."""
     from nanoos.bootstrap import open_services
+    from nanoos.core.logs import configure_logging
 
     settings, opened = open_services()
+    configure_logging(settings.log_level)
     try:
         yield settings, opened
     finally:

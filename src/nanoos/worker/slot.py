@@ -231,7 +231,8 @@ class Slot:
         try:
             self._watch(child, claim, claimed_at)
         except LeaseLostError:
-            log.warning("lease lost", job=str(claim.job_id), attempt=claim.attempt)
+            if not self._stopping.is_set():
+                log.warning("lease lost", job=str(claim.job_id), attempt=claim.attempt)
             self._drop_child()
         except ChildGoneError as error:
             self._drop_child()

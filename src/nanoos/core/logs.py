@@ -1,4 +1,4 @@
-"""The server's log: one line for each event, JSON unless a person looks at it."""
+"""The log of a process: one line for each event, JSON unless a person looks at it."""
 
 import logging
 import sys
@@ -43,9 +43,13 @@ def configure_logging(level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=_standard_error_logger,
     )
     logging.basicConfig(
         level=max(_LEVELS[level], logging.WARNING), stream=sys.stderr, format="%(message)s"
     )
+
+
+def _standard_error_logger(*_names: object) -> structlog.WriteLogger:
+    """Writes to what standard error is now: it may be replaced while a process runs."""
+    return structlog.WriteLogger(sys.stderr)
