@@ -33,7 +33,7 @@ serve: install  ## web page and API on http://127.0.0.1:8000
 	@$(BIN)/nanoos serve
 
 test: install  ## the tests (PostgreSQL and Redis included, nothing to set up)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 slow: install  ## the slow checks: physics, long chaos runs
 	@$(BIN)/python -m pytest -q -m slow --timeout 3600

@@ -57,7 +57,8 @@ def test_the_log_is_readable_before_the_job_ends(probe, services, run):
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("nonsense", 2), ("abc", 2), ("abcdef01", 5), ("7d0f2b0e-5c5f-4c9e-9a37-0d6a3c1f2b11", 5)]
+    ("text", "code"),
+    [("nonsense", 2), ("abc", 2), ("abcdef01", 5), ("7d0f2b0e-5c5f-4c9e-9a37-0d6a3c1f2b11", 5)],
 )
 def test_what_is_no_job_is_a_clear_error(lab, text, code):
     ran = lab("jobs", "show", text)

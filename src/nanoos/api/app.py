@@ -1,10 +1,12 @@
 """The application: routes, middleware, errors and the OpenAPI document."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from nanoos import __version__
@@ -30,12 +32,14 @@ from nanoos.api.routes import (
     users,
 )
 from nanoos.config import Settings
+from nanoos.core.errors import NanoosError
 from nanoos.services.container import Services
 from nanoos.services.idempotency import IdempotencyService
 from nanoos.services.login_limits import LoginLimiter
 from nanoos.web import make_pages
 
 _MIB: Final = 1 << 20
+_LOOK_EVERY_S: Final = 0.5
 _VERSIONED: Final = (
     auth,
     users,
@@ -86,7 +90,12 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
     )
     app.state.context = context
     install_error_handlers(app)
-    app.add_middleware(IdempotentPosts, users=services.users, store=context.idempotency)
+    app.add_middleware(
+        IdempotentPosts,
+        users=services.users,
+        flights=context.flights,
+        store=context.idempotency,
+    )
     app.add_middleware(
         Edge, metrics=context.metrics, max_upload_bytes=settings.max_upload_mb * _MIB
     )
@@ -105,9 +114,19 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: ApiContext = app.state.context
+    looking = asyncio.create_task(_look_for_changes(context.services))
     async with context.events.running():
         yield
+    looking.cancel()
     context.inference.close()
+
+
+async def _look_for_changes(services: Services) -> None:
+    """Keep remembered predictions young ahead of time, so that no request waits for that."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        with contextlib.suppress(NanoosError):  # memory then grows old, and requests say why
+            await run_in_threadpool(services.predictions.look_for_changes)
 
 
 def _operation_id(route: APIRoute) -> str:

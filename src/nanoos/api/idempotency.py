@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nanoos.api.errors import error_answer
+from nanoos.api.flights import Flights
 from nanoos.api.security import identify
 from nanoos.core.errors import InvalidInputError, NanoosError
 from nanoos.services.idempotency import RENEW_S, IdempotencyService, StoredAnswer
@@ -51,9 +52,12 @@ class IdempotentPosts:
         store: Remembers answers.
     """
 
-    def __init__(self, app: ASGIApp, *, users: UserService, store: IdempotencyService) -> None:
+    def __init__(
+        self, app: ASGIApp, *, users: UserService, flights: Flights, store: IdempotencyService
+    ) -> None:
         self._app = app
         self._users = users
+        self._flights = flights
         self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +82,7 @@ class IdempotentPosts:
             raise InvalidInputError(
                 f"The {HEADER} cannot be used.", hint="1 to 255 printable ASCII characters."
             )
-        who = await identify(self._users, headers)
+        who = await identify(self._users, self._flights, headers)
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
             async for chunk in _chunks(receive):
                 body.write(chunk)

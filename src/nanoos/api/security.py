@@ -1,12 +1,13 @@
 """Who asks: bearer tokens and API keys, and the scopes that routes need."""
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 
+from nanoos.api.flights import Flights
 from nanoos.core.errors import UnauthorizedError
 from nanoos.services.access import Principal
 from nanoos.services.api_keys import KEY_PREFIX
@@ -22,7 +23,7 @@ _API_KEY: Final = APIKeyHeader(
 )
 
 
-async def identify(users: UserService, headers: Headers) -> Principal:
+async def identify(users: UserService, flights: Flights, headers: Headers) -> Principal:
     """Who the request's credentials belong to; the database is asked only where memory is old.
 
     Raises:
@@ -36,7 +37,9 @@ async def identify(users: UserService, headers: Headers) -> Principal:
         )
     service = users.api_keys if credential.startswith(KEY_PREFIX) else users.sessions
     who = service.remembered(credential)
-    return await run_in_threadpool(service.principal, credential) if who is None else who
+    if who is not None:
+        return who
+    return await flights.join(("who", credential), partial(service.principal, credential))
 
 
 def credential_of(headers: Headers) -> str | None:
@@ -60,7 +63,8 @@ class _Needs:
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
         _api_key: Annotated[str | None, Security(_API_KEY)] = None,
     ) -> Principal:
-        who = await identify(request.app.state.context.services.users, request.headers)
+        context = request.app.state.context
+        who = await identify(context.services.users, context.flights, request.headers)
         who.require(self._scope)
         return who
 

@@ -2,11 +2,12 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from nanoos.core.errors import InvalidInputError, TransientError, UnavailableError
 
 BUSY_TIMEOUT_MS = 30_000
+_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 
 
 class Database:
@@ -34,6 +36,8 @@ class Database:
         writer = self.engine.execution_options(nanoos_writes=True)
         self._read = sessionmaker(self.engine, expire_on_commit=False, autoflush=False)
         self._write = sessionmaker(writer, expire_on_commit=False)
+        self._stamp_lock = threading.Lock()
+        self._stamp_connection: Connection | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,8 +64,34 @@ class Database:
         with translated(), self._write() as session, session.begin():
             yield session
 
+    def change_stamp(self) -> str:
+        """A text that is the same only while nothing is written to the database by anybody.
+
+        SQLite: ``PRAGMA data_version`` on a connection of its own; PostgreSQL: the snapshot of
+        transactions.
+
+        Raises:
+            TransientError: the database cannot be reached.
+        """
+        with translated():
+            if not self.is_sqlite:
+                with self.engine.connect() as connection:
+                    return str(connection.exec_driver_sql(_SNAPSHOT).scalar_one())
+            with self._stamp_lock:
+                if self._stamp_connection is None:
+                    self._stamp_connection = self.engine.connect()
+                try:
+                    found = self._stamp_connection.exec_driver_sql("PRAGMA data_version")
+                    return str(found.scalar_one())
+                finally:
+                    self._stamp_connection.rollback()
+
     def dispose(self) -> None:
         """Close all connections."""
+        with self._stamp_lock:
+            if self._stamp_connection is not None:
+                self._stamp_connection.close()
+                self._stamp_connection = None
         self.engine.dispose()
 
 

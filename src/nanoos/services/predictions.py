@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from nanoos.core.errors import ConflictError, InvalidInputError, NanoosError, NotFoundError
 from nanoos.db import Database, PredictionTable, StructureTable
 from nanoos.services.access import Principal
-from nanoos.services.fresh_cache import FreshCache
+from nanoos.services.fresh_cache import ChangeWatch, FreshCache
 from nanoos.services.prediction_models import (
     CacheKey,
     ChosenModel,
@@ -55,7 +55,8 @@ class PredictionService:
     def __init__(self, database: Database, structures: StructureService) -> None:
         self._db = database
         self._structures = structures
-        self._fresh: FreshCache[_MemoryKey, PredictionRecord] = FreshCache()
+        self._watch = ChangeWatch(database)
+        self._fresh: FreshCache[_MemoryKey, PredictionRecord] = FreshCache(watch=self._watch)
         self._computing = _KeyedLocks()
 
     # -- predicting -----------------------------------------------------------------------
@@ -83,6 +84,7 @@ class PredictionService:
         """
         memory_key = _predict_key(who, structure_id, model_name)
         if not force_recompute:
+            self._watch.look()
             remembered = self._fresh.get(memory_key)
             if remembered is not None:
                 return remembered
@@ -162,11 +164,16 @@ class PredictionService:
             NotFoundError: no such structure or model.
             UnavailableError: the model cannot run here.
         """
+        memory_key = _predict_key(who, structure_id, model_name)
+        self._watch.look()
+        remembered = self._fresh.get(memory_key)
+        if remembered is not None:
+            return remembered
         read_at = self._fresh.now()
         self._structures.require_visible(structure_id, who)
         found = self._stored(choose_model(model_name).key(structure_id))
         if found is not None:
-            self._fresh.put(_predict_key(who, structure_id, model_name), found, read_at=read_at)
+            self._fresh.put(memory_key, found, read_at=read_at)
         return found
 
     # -- reading --------------------------------------------------------------------------
@@ -176,6 +183,17 @@ class PredictionService:
     ) -> PredictionRecord | None:
         """What :meth:`latest` would give from memory; None where it must look; never blocks."""
         return self._fresh.get(_latest_key(who, structure_id, model_name))
+
+    def look_for_changes(self) -> None:
+        """Ask whether the database was written to, if anything is remembered.
+
+        Called now and then ahead of requests, it keeps what is remembered young.
+
+        Raises:
+            TransientError: the database cannot be reached.
+        """
+        if self._fresh:
+            self._watch.look()
 
     def forget(self) -> None:
         """Believe nothing that was read before: structures were deleted."""
@@ -190,6 +208,7 @@ class PredictionService:
             NotFoundError: no such structure, or nothing was predicted for it.
         """
         memory_key = _latest_key(who, structure_id, model_name)
+        self._watch.look()
         remembered = self._fresh.get(memory_key)
         if remembered is not None:
             return remembered

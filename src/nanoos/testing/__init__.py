@@ -7,5 +7,6 @@ new potential, model or engine needs. These modules import pytest, so nothing el
 from nanoos.testing.engines import EngineContract
 from nanoos.testing.models import ModelContract
 from nanoos.testing.potentials import PotentialContract
+from nanoos.testing.space import SpaceContract
 
-__all__ = ["EngineContract", "ModelContract", "PotentialContract"]
+__all__ = ["EngineContract", "ModelContract", "PotentialContract", "SpaceContract"]

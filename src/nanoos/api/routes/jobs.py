@@ -62,7 +62,7 @@ async def follow_job(
     await run_in_threadpool(context.services.jobs.get, job_id, who)
 
     async def still_allowed() -> Principal:
-        return await identify(context.services.users, request.headers)
+        return await identify(context.services.users, context.flights, request.headers)
 
     context.events.admit()
     events = context.events.stream(job_id, who, after=last_event_id, still_allowed=still_allowed)
