@@ -133,7 +133,9 @@ def commands_page() -> str:
 def _command(path: str, command: Any) -> Iterator[str]:
     help_text = (command.help or "").split("\f")[0].strip()
     yield from (f"## {path}", "", help_text, "")
-    parameters = [p for p in command.params if p.name not in {"help", "install_completion", "show_completion"}]
+    parameters = [
+        p for p in command.params if p.name not in {"help", "install_completion", "show_completion"}
+    ]
     if parameters:
         yield from ("| argument or option | meaning |", "|---|---|")
         for parameter in parameters:

@@ -239,7 +239,7 @@ def _cells(candidate: "CampaignCandidate") -> tuple[str, ...]:
 def _aim(config: "CampaignConfig") -> str:
     wanted = config.goal or " to ".join(f"{x:g}" for x in config.target_range or ())
     aim = f"{config.target.label} ({config.target.unit}): {wanted}"
-    constraints = ", ".join(str(c) for c in config.constraints)
+    constraints = ", ".join(config.constraint_texts)
     return f"{aim}, with {constraints}" if constraints else aim
 
 

@@ -211,6 +211,11 @@ class CampaignConfig(_Closed):
         """The property that is searched for."""
         return TARGET_PROPERTIES[self.target_property]
 
+    @property
+    def constraint_texts(self) -> list[str]:
+        """The constraints as sentences with units: ``formation_energy <= 0.05 eV/atom``."""
+        return [f"{c} {TARGET_PROPERTIES[c.quantity].unit}" for c in self.constraints]
+
 
 def _known_property(value: str) -> str:
     try:

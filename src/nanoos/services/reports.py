@@ -327,7 +327,7 @@ def report_html(report: CampaignReport) -> str:
     notes = "\n".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
     failed = sum(c.state == "failed" for c in report.candidates)
     faster = f"<p>{html.escape(report.acceleration)}</p>" if report.acceleration else ""
-    constraints = "; ".join(str(c) for c in campaign.config.constraints) or "none"
+    constraints = "; ".join(campaign.config.constraint_texts) or "none"
     reason = html.escape(campaign.reason or "")
     return _PAGE.format(
         title=html.escape(campaign.name),
