@@ -15,7 +15,7 @@ from nanoos.core.errors import InvalidInputError
 if TYPE_CHECKING:
     import uuid
 
-    from nanoos.services.campaigns import Campaign
+    from nanoos.services.campaign_records import Campaign
     from nanoos.services.container import Services
 
 app = typer.Typer(

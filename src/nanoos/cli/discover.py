@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import uuid
 
     from nanoos.config import Settings
-    from nanoos.services.campaigns import Campaign
+    from nanoos.services.campaign_records import Campaign
     from nanoos.services.container import Services
 
 app = typer.Typer()

@@ -14,7 +14,7 @@ from nanoos.cli.render import console, say
 
 if TYPE_CHECKING:
     from nanoos.design.campaign import CampaignConfig
-    from nanoos.services.campaigns import Campaign, CampaignCandidate, Estimate
+    from nanoos.services.campaign_records import Campaign, CampaignCandidate, Estimate
     from nanoos.services.reports import CampaignReport
 
 _SHOWN = 8

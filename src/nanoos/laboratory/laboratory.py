@@ -13,7 +13,7 @@ from nanoos.laboratory.crystals import Crystal, StoredStructure, StructureShelf,
 from nanoos.laboratory.findings import PredictionView, SimulationRun
 from nanoos.laboratory.showing import Listing, html_table
 from nanoos.services.access import LOCAL_PRINCIPAL
-from nanoos.services.campaigns import Campaign
+from nanoos.services.campaign_records import Campaign
 from nanoos.services.container import Services
 from nanoos.services.jobs import Job
 from nanoos.services.prediction_models import KnownModel

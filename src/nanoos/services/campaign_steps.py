@@ -5,7 +5,6 @@ transaction that completes its job. Killed before that, it leaves nothing and is
 """
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,9 +20,10 @@ from nanoos.db import (
     db_now,
 )
 from nanoos.db.jobs import CANCELLED, FAILED, TERMINAL_STATES
-from nanoos.design.campaign import CampaignConfig, judge
+from nanoos.design.campaign import CampaignConfig
 from nanoos.services.campaign_policy import Choice, batch_size, choose
 from nanoos.services.campaign_progress import apply_outcome, wake
+from nanoos.services.campaign_records import best_candidate, ranking
 from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 from nanoos.services.simulations import SimulationPlan
@@ -243,29 +243,6 @@ def _close_iteration(session: Session, snapshot: CampaignSnapshot) -> None:
     best = best_candidate(snapshot.config, snapshot.candidates)
     last.best_value = best[1] if best is not None else None
     last.finished_at = cast("Any", db_now())
-
-
-def best_candidate(
-    config: CampaignConfig, candidates: Sequence[CandidateTable]
-) -> tuple[CandidateTable, float] | None:
-    """The best feasible candidate and its value; None while there is none."""
-    ranked = ranking(config, candidates)
-    return ranked[0] if ranked else None
-
-
-def ranking(
-    config: CampaignConfig, candidates: Sequence[CandidateTable]
-) -> list[tuple[CandidateTable, float]]:
-    """Feasible simulated candidates with their values, best first."""
-    judged = [
-        (candidate, judgement)
-        for candidate in candidates
-        if candidate.values is not None
-        and (judgement := judge(config, candidate.values)) is not None
-        and judgement.feasible
-    ]
-    judged.sort(key=lambda pair: (-pair[1].score, pair[0].iteration_number, pair[0].rank))
-    return [(candidate, judgement.value) for candidate, judgement in judged]
 
 
 def _finish(services: Services, snapshot: CampaignSnapshot, reason: str) -> JobOutcome:

@@ -2,12 +2,9 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
@@ -19,142 +16,29 @@ from nanoos.core.errors import (
     UnavailableError,
 )
 from nanoos.db import CampaignTable, CandidateTable, Database, IterationTable
-from nanoos.design.campaign import CampaignConfig, judge, observed
+from nanoos.design.campaign import CampaignConfig
 from nanoos.design.metrics import best_so_far, hits_so_far
 from nanoos.design.spaces import Space, build_space
 from nanoos.services.access import Principal, changeable, visible
 from nanoos.services.campaign_progress import enqueue_step, waiting
+from nanoos.services.campaign_records import (
+    Campaign,
+    CampaignCandidate,
+    Estimate,
+    SelectedCandidate,
+    Trajectory,
+    as_config,
+    best_candidate,
+    candidate_view,
+    feasible_values,
+    iteration_document,
+    outcomes,
+    ranking,
+)
 from nanoos.services.jobs import JobService
 from nanoos.services.paging import Page, fetch_page
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Campaign:
-    """A campaign as it stood when it was read.
-
-    Attributes:
-        best_value: Target of the best feasible candidate, in its unit; None while there is none.
-        best_point: Key of that candidate.
-        waiting: Simulations that have not ended.
-    """
-
-    id: uuid.UUID
-    owner_id: uuid.UUID
-    shared: bool
-    baseline_id: uuid.UUID | None
-    name: str
-    strategy: str
-    config: CampaignConfig
-    state: str
-    reason: str | None
-    simulation_budget: int
-    simulations_used: int
-    iterations: int
-    waiting: int
-    best_value: float | None
-    best_point: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignCandidate:
-    """A candidate: what was predicted, what came out, why it was chosen.
-
-    Attributes:
-        order: How many simulations of the campaign were chosen before this one.
-        value: Target of the simulation, None until it ended well.
-        feasible: Whether the constraints hold, None until then.
-    """
-
-    order: int
-    iteration: int
-    point_key: str
-    parameters: Mapping[str, Any]
-    structure_id: uuid.UUID
-    simulation_id: uuid.UUID | None
-    predicted_value: float | None
-    predicted_sigma: float | None
-    acquisition_score: float | None
-    feasibility: float | None
-    reason: str
-    state: str
-    value: float | None
-    value_source: str
-    feasible: bool | None
-    values: Mapping[str, float] | None
-    cross_check_values: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
-    cost_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trajectory:
-    """Best feasible value after each simulation, beside the random baseline's.
-
-    Attributes:
-        best: One entry for each simulation in the order chosen; None before the first feasible.
-        values: Target of each simulation, None where it failed or is outside the constraints.
-        baseline: As ``best``, of the baseline; empty where there is none.
-        baseline_values: As ``values``, of the baseline.
-        hits: Number of candidates so far that reach the target, for each simulation.
-        iterations: One entry for each iteration.
-    """
-
-    target_property: str
-    unit: str
-    goal: str | None
-    target_range: tuple[float, float] | None
-    best: Sequence[float | None]
-    values: Sequence[float | None]
-    baseline: Sequence[float | None]
-    baseline_values: Sequence[float | None]
-    hits: Sequence[int]
-    iterations: Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelectedCandidate:
-    """A candidate that is worth a simulation now, and why."""
-
-    point_key: str
-    structure_id: uuid.UUID
-    predicted_value: float
-    uncertainty: float
-    acquisition_score: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a campaign would be, said before anything is spent.
-
-    Attributes:
-        raw_size: Combinations before constraints.
-        size: Candidates.
-        excluded: Why combinations were removed, and how many for each reason.
-        simulations: Of the campaign, at most.
-        baseline_simulations: Of the random baseline, at most; those that the campaign also
-            chooses are done once.
-        cross_checks: Simulations of winners with the other potential.
-        seconds_per_simulation: Rough mean over the space, on one thread.
-        seconds: Rough time of everything with ``concurrency`` simulations at once.
-        missing: What this machine lacks, a sentence each with what to do.
-    """
-
-    raw_size: int
-    size: int
-    excluded: Mapping[str, int]
-    simulations: int
-    baseline_simulations: int
-    cross_checks: int
-    seconds_per_simulation: float
-    seconds: float
-    concurrency: int
-    missing: Sequence[str]
-
 
 _ESTIMATE_SAMPLE = 20
 _START_UP_S = 15.0
@@ -380,7 +264,7 @@ class CampaignService:
                 return []
             config = as_config(row.config)
             return [
-                _candidate_view(config, order, candidate)
+                candidate_view(config, order, candidate)
                 for order, candidate in enumerate(_candidate_rows(session, row.id))
             ]
 
@@ -394,7 +278,7 @@ class CampaignService:
                 .where(IterationTable.campaign_id == campaign_id)
                 .order_by(IterationTable.number)
             )
-            iterations = [_iteration_document(row) for row in rows]
+            iterations = [iteration_document(row) for row in rows]
         config = campaign.config
         baseline = self.candidates(campaign_id, who, baseline=True)
         return Trajectory(
@@ -403,25 +287,21 @@ class CampaignService:
             goal=config.goal,
             target_range=config.target_range,
             best=best_so_far(outcomes(own), config.objective),
-            values=_feasible_values(own),
+            values=feasible_values(own),
             baseline=best_so_far(outcomes(baseline), config.objective),
-            baseline_values=_feasible_values(baseline),
+            baseline_values=feasible_values(baseline),
             hits=hits_so_far(outcomes(own), config.objective),
             iterations=iterations,
         )
 
     def ranked(self, campaign_id: uuid.UUID, who: Principal) -> list[CampaignCandidate]:
         """Feasible simulated candidates, best first."""
-        config = self.get(campaign_id, who).config
-        judged = [
-            (judgement.score, candidate)
-            for candidate in self.candidates(campaign_id, who)
-            if candidate.values is not None
-            and (judgement := judge(config, candidate.values)) is not None
-            and judgement.feasible
-        ]
-        judged.sort(key=lambda pair: (-pair[0], pair[1].order))
-        return [candidate for _, candidate in judged]
+        with self._db.read() as session:
+            config = as_config(_visible_row(session, campaign_id, who).config)
+            rows = list(_candidate_rows(session, campaign_id))
+            return [
+                candidate_view(config, rows.index(row), row) for row, _ in ranking(config, rows)
+            ]
 
     def select_for_simulation(
         self, campaign_id: uuid.UUID, who: Principal, *, strategy: str, budget: int
@@ -481,8 +361,6 @@ class CampaignService:
 
     @staticmethod
     def _view(session: Session, row: CampaignTable) -> Campaign:
-        from nanoos.services.campaign_steps import best_candidate
-
         config = as_config(row.config)
         best = best_candidate(config, _candidate_rows(session, row.id))
         baseline = _baseline_of(session, row.id)
@@ -508,36 +386,6 @@ class CampaignService:
             created_at=row.created_at,
             finished_at=row.finished_at,
         )
-
-
-def as_config(config: CampaignConfig | Mapping[str, Any]) -> CampaignConfig:
-    """A checked configuration.
-
-    Raises:
-        ConfigError: one sentence for each problem.
-    """
-    if isinstance(config, CampaignConfig):
-        return config
-    from nanoos.design.spaces.errors import config_error
-
-    try:
-        return CampaignConfig.model_validate(config)
-    except ValidationError as error:
-        known = tuple(CampaignConfig.model_fields)
-        raise config_error("The campaign", error, known=known) from error
-
-
-def outcomes(candidates: Sequence[CampaignCandidate]) -> list[Mapping[str, float] | None]:
-    """What each ended candidate gave, by property name; None for one that failed."""
-    return [
-        observed(candidate.values) if candidate.values is not None else None
-        for candidate in candidates
-        if candidate.state != "selected"
-    ]
-
-
-def _feasible_values(candidates: Sequence[CampaignCandidate]) -> list[float | None]:
-    return [c.value if c.feasible else None for c in candidates if c.state != "selected"]
 
 
 def _row(config: CampaignConfig, who: Principal, *, key: str | None) -> CampaignTable:
@@ -584,41 +432,3 @@ def _candidate_rows(session: Session, campaign_id: uuid.UUID) -> Sequence[Candid
         .where(CandidateTable.campaign_id == campaign_id)
         .order_by(CandidateTable.iteration_number, CandidateTable.rank)
     ).all()
-
-
-def _candidate_view(config: CampaignConfig, order: int, row: CandidateTable) -> CampaignCandidate:
-    judgement = judge(config, row.values) if row.values is not None else None
-    return CampaignCandidate(
-        order=order,
-        iteration=row.iteration_number,
-        point_key=row.point_key,
-        parameters=row.parameters,
-        structure_id=row.structure_id,
-        simulation_id=row.simulation_id,
-        predicted_value=row.predicted_value,
-        predicted_sigma=row.predicted_sigma,
-        acquisition_score=row.acquisition_score,
-        feasibility=row.feasibility,
-        reason=row.reason,
-        state=row.state,
-        value=judgement.value if judgement is not None else None,
-        value_source=row.value_source,
-        feasible=judgement.feasible if judgement is not None else None,
-        values=row.values,
-        cross_check_values=row.cross_check_values,
-        error=row.error,
-        cost_s=row.cost_s,
-    )
-
-
-def _iteration_document(row: IterationTable) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "candidates_ml_predicted": row.candidates_ml_predicted,
-        "candidates_simulated": row.candidates_simulated,
-        "simulation_budget_used": row.simulation_budget_used,
-        "active_learning_stats": row.active_learning_stats,
-        "best_value": row.best_value,
-        "created_at": row.created_at.isoformat(),
-        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
-    }

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 
-from nanoos.services.campaigns import Campaign, Trajectory
+from nanoos.services.campaign_records import Campaign, Trajectory
 
 CAMPAIGN_COLOR = "#0b6e99"
 BASELINE_COLOR = "#b5651d"

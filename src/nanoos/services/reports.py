@@ -14,7 +14,8 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.design.campaign import TARGET_PROPERTIES
 from nanoos.design.metrics import acceleration, simulations_to_reach
 from nanoos.services.access import Principal
-from nanoos.services.campaigns import Campaign, CampaignCandidate, CampaignService, Trajectory
+from nanoos.services.campaign_records import Campaign, CampaignCandidate, Trajectory
+from nanoos.services.campaigns import CampaignService
 from nanoos.services.report_plots import progress_figure_html, progress_figure_png
 from nanoos.services.simulations import SimulationService
 from nanoos.structures import Structure

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from nanoos.services.access import LOCAL_PRINCIPAL, Principal
-from nanoos.services.campaigns import Campaign
+from nanoos.services.campaign_records import Campaign
 from nanoos.services.container import Services
 from nanoos.services.jobs import Job
 
