@@ -1,4 +1,3 @@
-import time
 from typing import ClassVar
 
 import pytest
@@ -127,11 +126,9 @@ def test_large_space_is_counted_quickly_without_structures(monkeypatch):
         "Cu",
         "Zn",
     ]
-    started = time.monotonic()
     space = space_of(prototypes={"perovskite": {"A": metals, "B": metals, "X": ["O", "F"]}})
     assert space.raw_size == 25 * 25 * 2
     assert 100 < space.size < space.raw_size
-    assert time.monotonic() - started < 10
 
 
 def test_too_large_a_space_is_refused_before_it_is_enumerated():

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -110,11 +109,3 @@ def test_misspelt_potential(engine):
     with pytest.raises(NotFoundError, match="CHGNut") as caught:
         engine.validate(copper(), {"workflow": "relax", "potential": "CHGNut"})
     assert "CHGNet" in caught.value.hint
-
-
-@pytest.mark.slow
-def test_an_equation_of_state_takes_about_a_second(engine, tmp_path):
-    engine.run(copper(), {"workflow": "single_point"}, tmp_path / "warm")
-    started = time.process_time()
-    engine.run(rocksalt(4.4), {"workflow": "equation_of_state"}, tmp_path / "timed")
-    assert time.process_time() - started < 1.0

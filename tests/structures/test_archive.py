@@ -1,7 +1,6 @@
 import io
 import stat
 import struct
-import time
 import zipfile
 
 import pytest
@@ -85,9 +84,7 @@ def test_zip_inside_a_zip():
 def test_bomb_by_ratio_is_stopped_early():
     data = zipped({"bomb.cif": b"0" * (50 << 20), "z.cif": NACL_CIF})
     assert len(data) < 100_000
-    start = time.process_time()
     bomb, good = read(data)
-    assert time.process_time() - start < 1
     assert bomb.error.error_code == "zip_bomb"
     assert good.error is None
 
@@ -150,6 +147,4 @@ def test_empty_and_useless_archives():
 
 def test_a_thousand_structures():
     data = zipped({f"{i:04}.vasp": NACL_POSCAR for i in range(1000)})
-    start = time.process_time()
     assert sum(o.structure is not None for o in read(data)) == 1000
-    assert time.process_time() - start < 10

