@@ -9,6 +9,7 @@ from nanoos.core.errors import CancelledError
 from nanoos.core.records import EngineResult
 from nanoos.db import JobTable, SimulationResultTable, SimulationTable
 from nanoos.engines import get_engine
+from nanoos.engines.base import INPUT_DIR
 from nanoos.services.campaign_progress import record_outcome
 from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
@@ -35,7 +36,10 @@ def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> 
     return JobOutcome(
         result={"simulation_id": str(simulation_id), "values": dict(result.values)},
         finalize=finalize,
-        files=tuple(context.run_dir / name for name in result.files),
+        files=(
+            *sorted((context.run_dir / INPUT_DIR).iterdir()),  # enough to run it again by hand
+            *(context.run_dir / name for name in result.files),
+        ),
     )
 
 

@@ -1,0 +1,138 @@
+"""Simulations: checked before they are queued, done once, kept with what repeats them."""
+
+import json
+import threading
+import uuid
+
+import pytest
+from sqlalchemy import func, select
+
+from nanoos.core.errors import InvalidInputError, NotFoundError
+from nanoos.db import JobTable, SimulationTable
+from nanoos.services.access import LOCAL_PRINCIPAL as ME
+from nanoos.services.access import Principal
+from nanoos.testing.crystals import rocksalt
+
+LJ = {"engine": "LJ", "workflow": "single_point"}
+
+
+@pytest.fixture
+def salt(services_on_both):
+    record, _ = services_on_both.structures.add(rocksalt(), ME, source={"kind": "test"})
+    return record.id
+
+
+def test_result_structure_and_files_are_kept(services_on_both, salt, drain):
+    services = services_on_both
+    asked = services.simulations.submit(salt, ME, engine="lj", workflow="relax")
+    assert (asked.state, asked.values) == ("queued", None)
+    drain(services)
+    done = services.simulations.get(asked.id, ME)
+    assert done.state == "completed"
+    assert done.energy_ev == pytest.approx(done.values["energy_ev_per_atom"] * rocksalt().n_sites)
+    assert done.final_structure.formula == rocksalt().formula
+    assert done.record["provenance"]["producer"]
+    files = {f.name: f for f in services.job_files.names(asked.job_id, ME)}
+    assert {"input/structure.json", "input/parameters.json", "output/result.json"} <= set(files)
+    with services.job_files.open(asked.job_id, "input/parameters.json", ME) as handle:
+        assert json.load(handle)["workflow"] == "relax"
+    assert not list(services.runs_dir.iterdir()), "the scratch folder is gone"
+
+
+def test_equal_work_is_one_simulation(services_on_both, salt):
+    services = services_on_both
+    first = services.simulations.submit(salt, ME, **LJ)
+    spelled = services.simulations.submit(salt, ME, engine="LJ", workflow="single_point")
+    assert first.id == spelled.id
+    other = services.simulations.submit(salt, ME, engine="LJ", workflow="relax")
+    assert other.id != first.id
+
+
+def test_equal_work_at_once_is_one_simulation(services_on_both, salt):
+    services = services_on_both
+    found, barrier = [], threading.Barrier(6)
+
+    def submit():
+        barrier.wait()
+        found.append(services.simulations.submit(salt, ME, **LJ).id)
+
+    threads = [threading.Thread(target=submit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    with services.database.read() as session:
+        for table in (SimulationTable, JobTable):
+            assert session.scalar(select(func.count()).select_from(table)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"engine": "VASSP"}, NotFoundError, "VASSP"),
+        ({"workflow": "relaxx"}, InvalidInputError, "relaxx"),
+        ({"workflow": "relax", "parameters": {"fmx": 1}}, InvalidInputError, "fmx"),
+        ({"workflow": "relax", "parameters": {"fmax": -1}}, InvalidInputError, "fmax"),
+        ({"parameters": {"potential": "CHGNut"}}, NotFoundError, "CHGNut"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_it_is_queued(
+    services_on_both, salt, changes, error, words
+):
+    services = services_on_both
+    with pytest.raises(error, match=words):
+        services.simulations.submit(salt, ME, **(LJ | {"engine": "MLIP"} | changes))
+    assert services.jobs.page(ME).total == 0
+
+
+def test_an_element_that_is_not_covered_is_refused(services, drain):
+    radon, _ = services.structures.add(rocksalt(5.0, "Rn", "O"), ME, source={"kind": "test"})
+    with pytest.raises(InvalidInputError, match="Rn"):
+        services.simulations.submit(radon.id, ME, engine="MLIP", workflow="relax")
+    assert services.jobs.page(ME).total == 0
+
+
+def test_a_run_that_does_not_converge_fails_and_keeps_its_files(services, drain):
+    stretched, _ = services.structures.add(rocksalt(6.5), ME, source={"kind": "test"})
+    asked = services.simulations.submit(
+        stretched.id, ME, engine="LJ", workflow="relax", parameters={"max_steps": 1}
+    )
+    drain(services)
+    failed = services.simulations.get(asked.id, ME)
+    assert failed.state == "failed"
+    assert failed.values is None
+    assert failed.error["message"]
+    names = [f.name for f in services.job_files.names(asked.job_id, ME)]
+    assert "input/structure.json" in names
+
+
+def test_a_batch_tells_each_item(services, salt_id):
+    items = services.simulations.submit_batch([salt_id, uuid.uuid4()], ME, **LJ)
+    assert items[0].simulation is not None
+    assert items[1].error["code"] == "not_found"
+
+
+@pytest.fixture
+def salt_id(services):
+    return services.structures.add(rocksalt(), ME, source={"kind": "test"})[0].id
+
+
+def test_another_users_simulation_is_not_there(services, salt_id):
+    asked = services.simulations.submit(salt_id, ME, **LJ)
+    stranger = Principal(
+        user_id=uuid.uuid4(), username="x", role="user", scopes=frozenset({"read", "write"})
+    )
+    with pytest.raises(NotFoundError):
+        services.simulations.get(asked.id, stranger)
+    with pytest.raises(NotFoundError):
+        services.simulations.submit(salt_id, stranger, **LJ)
+    assert services.simulations.page_of_structure(salt_id, ME).total == 1
+
+
+def test_a_structure_deleted_meanwhile_cancels_the_run(services, salt_id, drain):
+    asked = services.simulations.submit(salt_id, ME, **LJ)
+    services.structures.delete(salt_id, ME)
+    drain(services)
+    assert services.jobs.get(asked.job_id, ME).state == "cancelled"
