@@ -6,7 +6,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,18 @@ import pytest
 from nanoos.bootstrap import build_services, prepare
 from nanoos.config import Settings, load_settings
 from nanoos.core.errors import UnavailableError
+from nanoos.core.processes import host_identity
 from nanoos.db import Database
 from nanoos.db.migrate import upgrade
 from nanoos.services.container import Services
+from nanoos.services.job_attempts import Executor
 from nanoos.testing.servers import (
     PostgresServer,
     RedisServer,
     postgresql_server,
     redis_server,
 )
+from nanoos.worker.child import run_job
 
 TEMPLATE = "nanoos_template"
 
@@ -120,3 +123,22 @@ def services_on_both(settings_on_both: Settings) -> Iterator[Services]:
     services = build_services(settings_on_both)
     yield services
     services.close()
+
+
+QUEUES = ("default", "ml", "md", "dft")
+
+
+@pytest.fixture
+def drain() -> Callable[..., int]:
+    """Run queued jobs one after another; returns how many ran."""
+
+    def run_all(services: Services, *, at_most: int = 10_000) -> int:
+        executor = Executor(host=host_identity(), pid=os.getpid(), start_time=0.0)
+        for number in range(at_most):
+            claim = services.jobs.claim(QUEUES, executor)
+            if claim is None:
+                return number
+            run_job(services, claim)
+        return at_most
+
+    return run_all
