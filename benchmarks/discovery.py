@@ -133,7 +133,7 @@ def report(config: CampaignConfig, known: Known, *, seeds: int, budget: int) -> 
         f"\n| choice | best after {budget}, mean | share of the top 2 % found | simulations to one "
         "of the best three, median | runs that found one |\n|---|---:|---:|---:|---:|"
     )
-    for name in ("random", "ei", "log_ei", "poi", "ucb"):
+    for name in ("random", "ucb", "log_ei", "poi", "ei"):
         bests, shares, needed = [], [], []
         for seed in range(seeds):
             outcome = replay(config, known, name=name, seed=seed, budget=budget)

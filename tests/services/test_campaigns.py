@@ -343,6 +343,24 @@ def test_the_same_key_gives_the_same_campaign(services):
     assert services.campaigns.create(config(), ME, key="two").id != first.id
 
 
+def test_the_same_key_at_once_gives_one_campaign(services_on_both):
+    services = services_on_both
+    found, barrier = [], threading.Barrier(4)
+
+    def create():
+        barrier.wait()
+        found.append(services.campaigns.create(config(), ME, key="one").id)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert services.campaigns.page(ME).total == 1
+
+
 def test_deleting_a_campaign_keeps_structures_and_results(services, drain):
     campaign = services.campaigns.create(config(baseline={"enabled": False}), ME)
     services.campaigns.run(campaign.id, ME)

@@ -15,7 +15,13 @@ from nanoos.core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from nanoos.db import CampaignTable, CandidateTable, Database, IterationTable
+from nanoos.db import (
+    CampaignTable,
+    CandidateTable,
+    Database,
+    IterationTable,
+    insert_if_absent,
+)
 from nanoos.design.campaign import CampaignConfig
 from nanoos.design.metrics import best_so_far, hits_so_far
 from nanoos.design.spaces import Space, build_space
@@ -88,21 +94,15 @@ class CampaignService:
                 hint="Use a space of prototypes.",
             )
         self.check(checked)
-        full_key = f"{who.user_id}:{key}" if key is not None else None
+        values = _values(checked, who, key=f"{who.user_id}:{key}" if key is not None else None)
         with self._db.write() as session:
-            if full_key is not None:
-                found = session.scalar(
-                    select(CampaignTable.id).where(CampaignTable.key == full_key)
-                )
-                if found is not None:
-                    return self._view(session, session.get_one(CampaignTable, found))
-            row = _row(checked, who, key=full_key)
-            session.add(row)
-            session.flush()
+            if not insert_if_absent(session, CampaignTable, values):
+                found = select(CampaignTable).where(CampaignTable.key == values["key"])
+                return self._view(session, session.scalars(found).one())
             if checked.baseline.enabled and checked.strategy != "random":
-                session.add(_baseline_row(checked, who, row))
+                session.add(_baseline_row(checked, who, values["id"]))
                 session.flush()
-            return self._view(session, row)
+            return self._view(session, session.get_one(CampaignTable, values["id"]))
 
     def check(self, config: CampaignConfig) -> Space:
         """Build the space and refuse what could not be simulated.
@@ -298,10 +298,9 @@ class CampaignService:
         """Feasible simulated candidates, best first."""
         with self._db.read() as session:
             config = as_config(_visible_row(session, campaign_id, who).config)
-            rows = list(_candidate_rows(session, campaign_id))
-            return [
-                candidate_view(config, rows.index(row), row) for row, _ in ranking(config, rows)
-            ]
+            rows = _candidate_rows(session, campaign_id)
+            order = {row.id: number for number, row in enumerate(rows)}
+            return [candidate_view(config, order[row.id], row) for row, _ in ranking(config, rows)]
 
     def select_for_simulation(
         self, campaign_id: uuid.UUID, who: Principal, *, strategy: str, budget: int
@@ -388,18 +387,19 @@ class CampaignService:
         )
 
 
-def _row(config: CampaignConfig, who: Principal, *, key: str | None) -> CampaignTable:
-    return CampaignTable(
-        owner_id=who.user_id,
-        name=config.name,
-        key=key,
-        strategy=config.strategy,
-        config=config.model_dump(mode="json"),
-        simulation_budget=config.simulation_budget,
-    )
+def _values(config: CampaignConfig, who: Principal, *, key: str | None) -> dict[str, Any]:
+    return {
+        "id": uuid.uuid4(),
+        "owner_id": who.user_id,
+        "name": config.name,
+        "key": key,
+        "strategy": config.strategy,
+        "config": config.model_dump(mode="json"),
+        "simulation_budget": config.simulation_budget,
+    }
 
 
-def _baseline_row(config: CampaignConfig, who: Principal, row: CampaignTable) -> CampaignTable:
+def _baseline_row(config: CampaignConfig, who: Principal, campaign_id: uuid.UUID) -> CampaignTable:
     baseline = config.model_copy(
         update={
             "name": f"{config.name} (random baseline)"[:200],
@@ -408,9 +408,7 @@ def _baseline_row(config: CampaignConfig, who: Principal, row: CampaignTable) ->
             "cross_check": None,
         }
     )
-    new = _row(baseline, who, key=None)
-    new.baseline_of_id = row.id
-    return new
+    return CampaignTable(**_values(baseline, who, key=None), baseline_of_id=campaign_id)
 
 
 def _baseline_of(session: Session, campaign_id: uuid.UUID) -> CampaignTable | None:
