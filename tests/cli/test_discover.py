@@ -115,6 +115,11 @@ def test_killed_with_9_it_is_taken_up_and_repeats_nothing(campaign, tmp_path):
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(campaign, tmp_path):
     data = tmp_path / "data"
+    line = next(line for line in CAMPAIGN.splitlines(keepends=True) if "zincblende" in line)
+    more = "".join(line.replace("zincblende", name) for name in ("zincblende", "cscl", "rocksalt"))
+    # long enough to be still at work when the signal comes
+    text = CAMPAIGN.replace(line, more).replace("simulation_budget: 11", "simulation_budget: 70")
+    campaign.write_text(text)
     process = start(campaign)
     wait_for(data, 2, process)
     process.send_signal(signal.SIGINT)
