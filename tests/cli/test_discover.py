@@ -37,8 +37,10 @@ def campaign(tmp_path: Path) -> Path:
 
 
 def start(campaign: Path, *options: str) -> subprocess.Popen[str]:
+    # tests that run in the background are started with Ctrl-C ignored, and would pass that on
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "nanoos", "discover"]
     return subprocess.Popen(
-        [sys.executable, "-m", "nanoos", "discover", str(campaign), "--json", *options],
+        [*command, str(campaign), "--json", *options],
         cwd=campaign.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
