@@ -27,9 +27,9 @@ DISPUTED_ABOVE = 0.15
 EXPORT_FORMATS = ("csv", "extxyz", "json")
 
 _CAVEATS: Mapping[str, str] = {
-    "CHGNet": "CHGNet softens crystals: bulk moduli come out systematically too small, most of all "
-    "for stiff crystals (Deng et al. 2025, DOI 10.1038/s41524-024-01500-6). The order of the "
-    "candidates is more trustworthy than the numbers.",
+    "CHGNet": "CHGNet underestimates the curvature of energy surfaces (Deng et al. 2025, "
+    "DOI 10.1038/s41524-024-01500-6), so bulk moduli tend to come out too small; far from what it "
+    "was trained on they can be far too large as well. Trust no number that nothing else confirms.",
     "SevenNet": "SevenNet-0 was trained on the same data as CHGNet (MPtrj): where the two agree, "
     "the network is confirmed, not the physics.",
 }
