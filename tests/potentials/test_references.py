@@ -21,7 +21,7 @@ from nanoos.potentials import (
 )
 from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.elemental import candidates, ground_states
-from nanoos.potentials.neighbors import neighbor_list
+from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials.relaxation import space_group_label
 
 

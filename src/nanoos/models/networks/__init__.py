@@ -1,0 +1,1 @@
+"""Graph networks in PyTorch."""

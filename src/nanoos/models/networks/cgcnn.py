@@ -1,0 +1,127 @@
+"""Crystal graph convolutional network (Xie & Grossman 2018).
+
+DOI 10.1103/PhysRevLett.120.145301. The convolution is the published one. Its linear map of the
+concatenated (atom, neighbour, bond) vectors is computed as three maps, so that the two atom
+parts are multiplied once for each atom instead of once for each bond.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nanoos.models.networks.batch import GraphBatch
+from nanoos.models.networks.layers import ElementEmbedding, GaussianExpansion, gated_sum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CGCNNParameters:
+    """Hyper-parameters.
+
+    Attributes:
+        hidden_dim: Length of an atom's vector.
+        num_layers: Convolutions.
+        head_dim: Hidden units of each read-out.
+        dropout: Probability, in the read-outs.
+        max_neighbors: Nearest neighbours of each atom.
+        cutoff: Å, of the neighbours and the largest Gaussian centre.
+        n_gaussians: Of the bond length; their width is the distance of two centres.
+    """
+
+    hidden_dim: int = 64
+    num_layers: int = 3
+    head_dim: int = 128
+    dropout: float = 0.1
+    max_neighbors: int = 12
+    cutoff: float = 8.0
+    n_gaussians: int = 41
+
+
+class CGCNNConvolution(nn.Module):
+    """One convolution: gated messages from the neighbours, batch-normalised, added."""
+
+    def __init__(self, dim: int, bond_dim: int) -> None:
+        """For atom vectors of ``dim`` and bond vectors of ``bond_dim`` numbers."""
+        super().__init__()
+        self.atom = nn.Linear(dim, 2 * dim)
+        self.neighbor = nn.Linear(dim, 2 * dim, bias=False)
+        self.bond = nn.Linear(bond_dim, 2 * dim, bias=False)
+        self.message_norm = nn.BatchNorm1d(2 * dim)
+        self.sum_norm = nn.BatchNorm1d(dim)
+
+    def forward(
+        self, atoms: Tensor, bonds: Tensor, neighbors: Tensor, present: Tensor | None
+    ) -> Tensor:
+        """(n_atoms, dim) from ``atoms`` (n_atoms, dim) and ``bonds`` (n_atoms, k, bond_dim).
+
+        ``present`` (n_atoms, k) is False where an atom has fewer than k neighbours; None where
+        all have k.
+        """
+        n_atoms, k = neighbors.shape
+        total = self.bond(bonds)
+        total = total + self.atom(atoms)[:, None, :]
+        total = total + functional.embedding(neighbors, self.neighbor(atoms))
+        total = self.message_norm(total.view(n_atoms * k, -1)).view(n_atoms, k, -1)
+        if present is not None:  # a closed gate: sigmoid(-inf) is 0, so is its gradient
+            gate, core = total.chunk(2, dim=-1)
+            total = torch.cat([gate.masked_fill(~present[..., None], -1e4), core], dim=-1)
+        return functional.softplus(atoms + self.sum_norm(gated_sum(total)))
+
+
+class CGCNN(nn.Module):
+    """The network: one trunk, one read-out for each target.
+
+    Args:
+        parameters: Hyper-parameters.
+        targets: Names of the targets, in the order of the output's columns.
+        mask_missing: Close the gate of missing neighbours. The published code does not: it
+            lets an atom with too few neighbours listen to the first atom from just beyond the
+            cutoff, so its checkpoints need False.
+    """
+
+    def __init__(
+        self, parameters: CGCNNParameters, targets: Sequence[str], *, mask_missing: bool = True
+    ) -> None:
+        super().__init__()
+        self.parameters_used = parameters
+        self.targets = tuple(targets)
+        self.mask_missing = mask_missing
+        dim, count = parameters.hidden_dim, parameters.n_gaussians
+        self.elements: nn.Module = ElementEmbedding(dim)
+        self.expansion = GaussianExpansion(
+            0.0, parameters.cutoff, count, parameters.cutoff / (count - 1)
+        )
+        self.convolutions = nn.ModuleList(
+            CGCNNConvolution(dim, count) for _ in range(parameters.num_layers)
+        )
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Softplus(),
+                nn.Linear(dim, parameters.head_dim),
+                nn.Softplus(),
+                nn.Dropout(parameters.dropout),
+                nn.Linear(parameters.head_dim, 1),
+            )
+            for _ in self.targets
+        )
+
+    def atom_vectors(self, batch: GraphBatch) -> Tensor:
+        """(n_atoms, hidden_dim), after the last convolution."""
+        atoms = self.elements(batch.atomic_numbers)
+        bonds = self.expansion(batch.distances)
+        present: Tensor | None = torch.isfinite(batch.distances)
+        if not self.mask_missing or bool(present.all()):  # type: ignore[union-attr]
+            present = None
+        for convolution in self.convolutions:
+            atoms = convolution(atoms, bonds, batch.neighbors, present)
+        return atoms
+
+    def read_out(self, pooled: Tensor) -> Tensor:
+        """(n_graphs, n_targets), normalised targets, from ``pooled`` (n_graphs, hidden_dim)."""
+        return torch.cat([head(pooled) for head in self.heads], dim=1)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(n_graphs, n_targets), normalised targets."""
+        return self.read_out(batch.mean_over_atoms(self.atom_vectors(batch)))

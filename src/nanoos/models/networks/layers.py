@@ -1,0 +1,95 @@
+"""Pieces that the networks share."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nanoos.features.composition import element_table
+from nanoos.structures.elements import ATOMIC_NUMBERS
+
+N_ELEMENTS = 104
+"""Rows of an element table: atomic number 0 is unused, the last is Lr."""
+
+
+class GaussianExpansion(nn.Module):
+    """Distances as overlaps with Gaussians on a grid.
+
+    The exponent is cut at -30: below it float32 arithmetic meets denormal numbers, which are
+    tens of times slower on a CPU and carry nothing.
+    """
+
+    def __init__(self, lower: float, upper: float, count: int, width: float) -> None:
+        """Grid of ``count`` centres from ``lower`` to ``upper``; all in the input's unit."""
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(lower, upper, count), persistent=False)
+        self.inverse_width = 1.0 / width
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., count) from ``values`` (...); 0 for an infinite value."""
+        centers: Tensor = self.get_buffer("centers")
+        exponent = -(((values[..., None] - centers) * self.inverse_width) ** 2)
+        return torch.where(exponent > -30.0, exponent, -torch.inf).exp()  # noqa: PLR2004
+
+
+class ElementEmbedding(nn.Module):
+    """A learned vector for each element plus a linear map of its tabulated properties.
+
+    The map lets a rare element borrow from its neighbours in the periodic table. The table
+    (electronegativity, radius, valence electrons, ...; standardised) is a buffer, so a
+    checkpoint carries it.
+    """
+
+    def __init__(self, dim: int) -> None:
+        """Vectors of ``dim`` numbers."""
+        super().__init__()
+        self.learned = nn.Embedding(N_ELEMENTS, dim)
+        nn.init.normal_(self.learned.weight, std=0.1)
+        properties = _standardised_elements()
+        self.register_buffer("properties", properties)
+        self.map = nn.Linear(properties.shape[1], dim)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """(n_atoms, dim) from ``atomic_numbers`` (n_atoms,)."""
+        table = self.learned.weight + self.map(self.get_buffer("properties"))
+        return functional.embedding(atomic_numbers, table)
+
+
+def _standardised_elements() -> Tensor:
+    rows = torch.zeros(N_ELEMENTS, len(next(iter(element_table().values()))))
+    for symbol, row in element_table().items():
+        rows[ATOMIC_NUMBERS[symbol]] = torch.from_numpy(row).float()
+    known = rows[1:]
+    rows[1:] = (known - known.mean(0)) / known.std(0)
+    return rows
+
+
+class _GatedSum(torch.autograd.Function):
+    """sum over neighbours of sigmoid(gate) * softplus(core), without storing either."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_and_core: Tensor) -> Tensor:  # type: ignore[override]
+        gate, core = gate_and_core.chunk(2, dim=-1)
+        weight = torch.sigmoid(gate)
+        message = functional.softplus(core)
+        ctx.save_for_backward(gate_and_core, weight, message)
+        return (weight * message).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:  # type: ignore[override]
+        gate_and_core, weight, message = ctx.saved_tensors
+        core = gate_and_core.chunk(2, dim=-1)[1]
+        weighted = weight * upstream[:, None, :]
+        return torch.cat(
+            [weighted * message * (1.0 - weight), weighted * torch.sigmoid(core)], dim=-1
+        )
+
+
+def gated_sum(gate_and_core: Tensor) -> Tensor:
+    """(n_atoms, n_columns) from ``gate_and_core`` (n_atoms, k, 2 * n_columns).
+
+    The message of CGCNN, eq. 5 of DOI 10.1103/PhysRevLett.120.145301, summed over neighbours.
+    """
+    result: Tensor = _GatedSum.apply(gate_and_core)
+    return result
