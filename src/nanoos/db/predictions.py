@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nanoos.db.base import CreatedAt, JsonDocument, Table, UuidKey
@@ -43,10 +43,24 @@ class PredictionTable(Table):
 
 
 class ModelTable(Table):
-    """A trained property model that is known to this installation."""
+    """One target of a trained property model that is known to this installation.
+
+    A checkpoint that predicts several properties has a row for each. At most one row of a
+    ``model_type`` and ``target`` is active: the one that the type's name resolves to.
+    """
 
     __tablename__ = "ml_model_registry"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        Index(
+            "uq_ml_model_registry_active",
+            "model_type",
+            "target",
+            unique=True,
+            sqlite_where=text("is_active"),
+            postgresql_where=text("is_active"),
+        ),
+    )
 
     id: Mapped[UuidKey]
     name: Mapped[str] = mapped_column(String(100))
@@ -54,6 +68,9 @@ class ModelTable(Table):
     target: Mapped[str] = mapped_column(String(100), index=True)
     model_type: Mapped[str] = mapped_column(String(50))
     checkpoint_path: Mapped[str | None]
+    """``artifact:SHA256`` of the first of ``files``, or the name of a checkpoint that is shipped."""
+    files: Mapped[list[Any] | None] = mapped_column(JsonDocument)
+    """Sealed checkpoints, one for each member of an ensemble: name, sha256, size in bytes."""
     weights_sha256: Mapped[str | None] = mapped_column(String(64))
     training_config: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     metrics: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
@@ -61,4 +78,8 @@ class ModelTable(Table):
     description: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(default=False)
     is_system_provided: Mapped[bool] = mapped_column(default=False)
+    job_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="SET NULL"), index=True
+    )
+    """The job that trained it."""
     created_at: Mapped[CreatedAt]

@@ -3,10 +3,11 @@
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from sqlalchemy import delete, select
 
-from nanoos.db import ArtifactTable, Database, JobTable, db_now
+from nanoos.db import ArtifactTable, Database, JobTable, ModelTable, db_now
 from nanoos.db.jobs import TERMINAL_STATES
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
@@ -59,7 +60,10 @@ def collect_garbage(
 
 def _named(database: Database) -> set[str]:
     with database.read() as session:
-        rows = session.scalars(select(JobTable.files).execution_options(yield_per=500))
+        rows = chain(
+            session.scalars(select(JobTable.files).execution_options(yield_per=500)),
+            session.scalars(select(ModelTable.files).execution_options(yield_per=500)),
+        )
         return {entry["sha256"] for entries in rows for entry in entries or ()}
 
 
