@@ -3,6 +3,7 @@
 from nanoos.db.artifacts import ArtifactStore, ArtifactTable, name_artifacts
 from nanoos.db.base import Table, db_now
 from nanoos.db.campaigns import CampaignTable, CandidateTable, IterationTable
+from nanoos.db.features import StructureFeatureTable
 from nanoos.db.jobs import JobEventTable, JobTable
 from nanoos.db.materials import MaterialTable, StructureTable
 from nanoos.db.predictions import ModelTable, PredictionTable
@@ -34,6 +35,7 @@ __all__ = [
     "RefreshTokenTable",
     "SimulationResultTable",
     "SimulationTable",
+    "StructureFeatureTable",
     "StructureTable",
     "Table",
     "UserTable",
