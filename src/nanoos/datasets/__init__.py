@@ -1,1 +1,38 @@
-"""Labelled structures: where rows come from, how they are split, what they look like."""
+"""Structures with known properties: reading, checking, splitting, sealing."""
+
+from nanoos.datasets.building import (
+    DatasetConfig,
+    DatasetReport,
+    RegressionDataset,
+    TrainValDatasets,
+    build_regression_dataset,
+    build_train_val_datasets,
+)
+from nanoos.datasets.dataset import Dataset, TargetStatistics, target_statistics
+from nanoos.datasets.normalisation import TargetNormaliser
+from nanoos.datasets.outliers import OutlierReport, iqr_outliers
+from nanoos.datasets.packed_structures import PackedStructures
+from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
+from nanoos.datasets.splits import TrainValSplit, split_train_val
+
+__all__ = [
+    "Dataset",
+    "DatasetConfig",
+    "DatasetReport",
+    "DatasetRow",
+    "OutlierReport",
+    "PackedStructures",
+    "RefusedRow",
+    "RegressionDataset",
+    "RowSource",
+    "RowStream",
+    "TargetNormaliser",
+    "TargetStatistics",
+    "TrainValDatasets",
+    "TrainValSplit",
+    "build_regression_dataset",
+    "build_train_val_datasets",
+    "iqr_outliers",
+    "split_train_val",
+    "target_statistics",
+]
