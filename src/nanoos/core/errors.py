@@ -139,6 +139,14 @@ class EngineError(NanoosError):
     exit_code = 9
 
 
+class TrainingError(NanoosError):
+    """A model was trained and did not become one that may be used. Not worth a retry."""
+
+    code = "training_failed"
+    http_status = 500
+    exit_code = 9
+
+
 class TransientError(NanoosError):
     """Something outside the job's own content failed (disk, database, network): retry."""
 

@@ -1,0 +1,196 @@
+"""What a network trains on: graphs built once, targets, and batches put together from them."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nanoos.features.packed import PackedGraphs
+from nanoos.models.networks.batch import GraphBatch
+from nanoos.structures import Structure
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Progress = Callable[[float, str], None]
+
+BINARY: Final = frozenset({"is_metal"})
+"""Targets that are 0 or 1: the network gives the logit of a probability."""
+
+_GRAPH_ARRAYS: Final = ("sizes", "atomic_numbers", "neighbors", "distances", "vectors")
+_CHUNK: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingSet:
+    """Graphs and targets of all rows, and which row is for what.
+
+    Attributes:
+        graphs: Of n rows.
+        values: (n, n_targets), in the units of the targets; NaN where there is no label.
+        names: Targets, in the order of the columns.
+        weights: (n_targets,), of each target in the loss.
+        shift: (n_targets,), subtracted before training; 0 for a binary target.
+        scale: (n_targets,), divided by afterwards; 1 for a binary target.
+        train: Rows to fit.
+        val: Rows to choose the epoch by.
+        test: Rows that nothing is chosen by.
+    """
+
+    graphs: PackedGraphs
+    values: FloatArray
+    names: tuple[str, ...]
+    weights: FloatArray
+    shift: FloatArray
+    scale: FloatArray
+    train: IntArray
+    val: IntArray
+    test: IntArray
+
+    @property
+    def binary(self) -> npt.NDArray[np.bool_]:
+        """(n_targets,), which targets are 0 or 1."""
+        return np.array([name in BINARY for name in self.names])
+
+    def save(self, folder: Path) -> None:
+        """Write everything to ``folder``, for other processes to map into memory."""
+        save_graphs(self.graphs, folder / "graphs")
+        arrays = ("values", "weights", "shift", "scale", "train", "val", "test")
+        for name in arrays:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        (folder / "names.json").write_text(json.dumps(self.names))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What :meth:`save` wrote; the graphs stay on the disk until they are read."""
+
+        def array(name: str) -> npt.NDArray[np.float32]:
+            return np.asarray(np.load(folder / f"{name}.npy"))
+
+        return cls(
+            graphs=load_graphs(folder / "graphs"),
+            values=array("values"),
+            names=tuple(json.loads((folder / "names.json").read_text())),
+            weights=array("weights"),
+            shift=array("shift"),
+            scale=array("scale"),
+            train=array("train").astype(np.int64),
+            val=array("val").astype(np.int64),
+            test=array("test").astype(np.int64),
+        )
+
+
+def save_graphs(graphs: PackedGraphs, folder: Path) -> None:
+    """Write the arrays of ``graphs``; the folder appears whole or not at all."""
+    if folder.exists():
+        return
+    partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
+    partial.mkdir(parents=True)
+    try:
+        for name in _GRAPH_ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(graphs, name))
+        partial.replace(folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not folder.exists():  # another process was first: its folder holds the same
+            raise
+
+
+def load_graphs(folder: Path) -> PackedGraphs:
+    """The graphs that :func:`save_graphs` wrote, mapped into memory."""
+    return PackedGraphs(
+        **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _GRAPH_ARRAYS}
+    )
+
+
+def cached_graphs(
+    structures: Sequence[Structure],
+    *,
+    k: int,
+    cutoff: float,
+    key: str,
+    folder: Path,
+    progress: Progress,
+) -> PackedGraphs:
+    """The graphs of ``structures``, built now or by an earlier run.
+
+    Args:
+        structures: All rows of a dataset.
+        k: Neighbours of each atom.
+        cutoff: Å.
+        key: Hash of the dataset.
+        folder: Where built graphs are kept.
+        progress: Told how far it is, 0 to 1; may raise to end the work.
+    """
+    kept = folder / f"{key[:32]}_{k}_{cutoff:g}"
+    if not kept.exists():
+        parts = []
+        for start in range(0, len(structures), _CHUNK):
+            progress(start / len(structures), f"graphs: {start} of {len(structures)}")
+            some = structures[start : start + _CHUNK]
+            parts.append(PackedGraphs.from_structures(some, k=k, cutoff=cutoff))
+        save_graphs(PackedGraphs.concatenate(parts), kept)
+    os.utime(kept)
+    return load_graphs(kept)
+
+
+class GraphBatches:
+    """Batches of one pass after another; an iterable that a Lightning trainer takes.
+
+    Each batch is gathered from flat arrays: there is no work for single structures. The order
+    of pass ``epoch`` depends on the seed and on ``epoch`` alone, so a resumed run meets the
+    same batches.
+
+    Args:
+        data: Where the rows are.
+        rows: Which of them.
+        batch_size: Of all processes together.
+        epoch: Tells the number of the pass when one begins; None: in order, all rows.
+        seed: Of the order.
+        rank: Which share of each batch is this process's.
+        world: How many processes there are.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        rows: IntArray,
+        *,
+        batch_size: int,
+        epoch: Callable[[], int] | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._data = data
+        self._rows = rows
+        self._size = min(batch_size, max(1, len(rows)))
+        self._epoch = epoch
+        self._seed = seed
+        self._share = slice(rank, None, world)
+
+    def __len__(self) -> int:
+        if self._epoch is not None:
+            return len(self._rows) // self._size
+        return -(-len(self._rows) // self._size)
+
+    def __iter__(self) -> Iterator[tuple[GraphBatch, Tensor, Tensor]]:
+        """Graphs, values (n_graphs, n_targets) and rows (n_graphs,) of each batch."""
+        order = self._rows
+        if self._epoch is not None:
+            order = np.random.default_rng((self._seed, self._epoch())).permutation(order)
+        for step in range(len(self)):
+            rows = order[step * self._size : (step + 1) * self._size][self._share]
+            yield (
+                GraphBatch.from_graphs(self._data.graphs.select(rows)),
+                torch.from_numpy(self._data.values[rows]),
+                torch.from_numpy(rows),
+            )
