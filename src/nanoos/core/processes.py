@@ -48,6 +48,7 @@ def start_bound(
     stderr: int | IO[Any] | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     user: str | None = None,
+    own_group: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start an external program that dies with this process, in this process's group.
 
@@ -65,6 +66,8 @@ def start_bound(
         death_signal: What it gets when the creating thread ends.
         user: Account to run it as, where this process is root's; a change of user would clear
             a death signal that was set before.
+        own_group: Make it the leader of a process group of its own, so that Ctrl-C at the
+            terminal does not reach it and it can be ended with all that it starts.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER]
     arguments = [str(os.getpid()), str(int(death_signal)), user or ""]
@@ -75,6 +78,7 @@ def start_bound(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        process_group=0 if own_group else None,
     )
 
 
