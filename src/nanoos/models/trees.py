@@ -1,0 +1,148 @@
+"""Ensembles of regression trees as plain arrays: trained by scikit-learn, saved without pickle."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from nanoos.core.errors import InvalidInputError
+
+FloatArray = npt.NDArray[np.float64]
+
+_BLOCK_CELLS: Final = 2_000_000  # rows times trees walked down at once: 16 MB of indices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TreeEnsemble:
+    """Trees that are averaged (a forest) or added (boosting).
+
+    A node sends a row left where its feature is at most the threshold. The leaves point to
+    themselves, so every row walks down the same number of steps.
+
+    Attributes:
+        roots: (n_trees,), int32, index of each tree's first node.
+        feature: (n_nodes,), int16, column that is looked at; 0 in a leaf.
+        threshold: (n_nodes,), float32, in the feature's unit.
+        left: (n_nodes,), int32.
+        right: (n_nodes,), int32.
+        value: (n_nodes,), float32, what a leaf answers.
+        depth: Steps from the root to the deepest leaf.
+        n_features: Columns of the input.
+        offset: Added to the sum over the trees.
+        scale: Factor of the sum over the trees: the learning rate, or 1 / n_trees.
+    """
+
+    roots: npt.NDArray[np.int32]
+    feature: npt.NDArray[np.int16]
+    threshold: npt.NDArray[np.float32]
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    value: npt.NDArray[np.float32]
+    depth: int
+    n_features: int
+    offset: float
+    scale: float
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return len(self.roots)
+
+    @classmethod
+    def from_sklearn(cls, trees: Iterable[Any], *, offset: float, scale: float) -> Self:
+        """The ensemble of fitted ``sklearn.tree`` regressors.
+
+        Args:
+            trees: Fitted trees of one output, all on the same columns.
+            offset: Added to the sum.
+            scale: Factor of the sum.
+        """
+        fitted = [tree.tree_ for tree in trees]
+        sizes = np.array([tree.node_count for tree in fitted])
+        roots = np.cumsum(sizes) - sizes
+        own = [np.arange(n) for n in sizes]
+        leaves = [tree.children_left < 0 for tree in fitted]
+        parts = list(zip(fitted, own, leaves, roots, strict=True))
+
+        def children(name: str) -> npt.NDArray[np.int32]:
+            return np.concatenate(
+                [np.where(leaf, i, getattr(t, name)) + root for t, i, leaf, root in parts]
+            ).astype(np.int32)
+
+        return cls(
+            roots=roots.astype(np.int32),
+            feature=np.concatenate(
+                [np.where(leaf, 0, t.feature) for t, _, leaf, _ in parts]
+            ).astype(np.int16),
+            threshold=_rounded_down(np.concatenate([t.threshold for t in fitted])),
+            left=children("children_left"),
+            right=children("children_right"),
+            value=np.concatenate([t.value[:, 0, 0] for t in fitted]).astype(np.float32),
+            depth=max(int(tree.max_depth) for tree in fitted),
+            n_features=int(fitted[0].n_features),
+            offset=offset,
+            scale=scale,
+        )
+
+    def leaves(self, rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """(n_rows, n_trees), the answer of each tree, from ``rows`` (n_rows, n_features).
+
+        Raises:
+            InvalidInputError: another number of columns.
+        """
+        table = np.atleast_2d(np.asarray(rows, dtype=np.float32))
+        if table.shape[1] != self.n_features:
+            raise InvalidInputError(
+                f"The trees look at {self.n_features} columns, not {table.shape[1]}.",
+                hint="The descriptors are of another version than the model.",
+            )
+        answers = np.empty((len(table), self.n_trees), dtype=np.float32)
+        step = max(1, _BLOCK_CELLS // self.n_trees)
+        for start in range(0, len(table), step):
+            block = table[start : start + step]
+            nodes = np.repeat(self.roots[None, :], len(block), axis=0)
+            index = np.arange(len(block))[:, None]
+            for _ in range(self.depth):
+                go_left = block[index, self.feature[nodes]] <= self.threshold[nodes]
+                nodes = np.where(go_left, self.left[nodes], self.right[nodes])
+            answers[start : start + step] = self.value[nodes]
+        return answers
+
+    def predict(self, rows: npt.ArrayLike) -> FloatArray:
+        """(n_rows,) from ``rows`` (n_rows, n_features)."""
+        return np.asarray(
+            self.offset + self.scale * self.leaves(rows).sum(axis=1, dtype=np.float64)
+        )
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything as arrays for a safetensors file; :meth:`from_arrays` gives it back."""
+        return {
+            "roots": self.roots,
+            "feature": self.feature,
+            "threshold": self.threshold,
+            "left": self.left,
+            "right": self.right,
+            "value": self.value,
+            "shape": np.array([self.depth, self.n_features], dtype=np.int32),
+            "linear": np.array([self.offset, self.scale], dtype=np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """The ensemble that :meth:`to_arrays` took apart."""
+        return cls(
+            **{n: arrays[n] for n in ("roots", "feature", "threshold", "left", "right", "value")},
+            depth=int(arrays["shape"][0]),
+            n_features=int(arrays["shape"][1]),
+            offset=float(arrays["linear"][0]),
+            scale=float(arrays["linear"][1]),
+        )
+
+
+def _rounded_down(thresholds: FloatArray) -> npt.NDArray[np.float32]:
+    """The largest float32 not above each threshold: a float32 feature compares the same way."""
+    rounded = thresholds.astype(np.float32)
+    above = rounded.astype(np.float64) > thresholds
+    return np.where(above, np.nextafter(rounded, np.float32(-np.inf)), rounded)
