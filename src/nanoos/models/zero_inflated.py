@@ -216,12 +216,12 @@ def _by_bin(
 ) -> FloatArray:
     """(n_bins,), the conformal quantile of the scores in each bin.
 
-    Bins of few scores share theirs; where even those are too few for the level, they use all.
+    Bins of few scores share theirs; where even those are too few, they use all.
     """
     quantiles = [conformal_quantile(scores[bins == index], level) for index in range(n_bins)]
     counts = np.bincount(bins, minlength=n_bins)
     sparse = (counts < min_rows) | ~np.isfinite(quantiles)
     shared = conformal_quantile(scores[sparse[bins]], level)
-    if not math.isfinite(shared):
+    if counts[sparse].sum() < min_rows or not math.isfinite(shared):
         shared = conformal_quantile(scores, level)
     return np.where(sparse, shared, quantiles)
