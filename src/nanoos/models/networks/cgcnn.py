@@ -109,11 +109,10 @@ class CGCNN(nn.Module):
 
     def atom_vectors(self, batch: GraphBatch) -> Tensor:
         """(n_atoms, hidden_dim), after the last convolution."""
-        atoms = self.elements(batch.atomic_numbers)
+        atoms: Tensor = self.elements(batch.atomic_numbers)
         bonds = self.expansion(batch.distances)
-        present: Tensor | None = torch.isfinite(batch.distances)
-        if not self.mask_missing or bool(present.all()):  # type: ignore[union-attr]
-            present = None
+        found = torch.isfinite(batch.distances)
+        present = found if self.mask_missing and not bool(found.all()) else None
         for convolution in self.convolutions:
             atoms = convolution(atoms, bonds, batch.neighbors, present)
         return atoms

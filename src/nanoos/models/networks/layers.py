@@ -69,7 +69,7 @@ class _GatedSum(torch.autograd.Function):
     """sum over neighbours of sigmoid(gate) * softplus(core), without storing either."""
 
     @staticmethod
-    def forward(ctx: Any, gate_and_core: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, gate_and_core: Tensor) -> Tensor:
         gate, core = gate_and_core.chunk(2, dim=-1)
         weight = torch.sigmoid(gate)
         message = functional.softplus(core)
@@ -77,7 +77,7 @@ class _GatedSum(torch.autograd.Function):
         return (weight * message).sum(1)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
         gate_and_core, weight, message = ctx.saved_tensors
         core = gate_and_core.chunk(2, dim=-1)[1]
         weighted = weight * upstream[:, None, :]
@@ -91,5 +91,4 @@ def gated_sum(gate_and_core: Tensor) -> Tensor:
 
     The message of CGCNN, eq. 5 of DOI 10.1103/PhysRevLett.120.145301, summed over neighbours.
     """
-    result: Tensor = _GatedSum.apply(gate_and_core)
-    return result
+    return torch.as_tensor(_GatedSum.apply(gate_and_core))  # type: ignore[no-untyped-call]

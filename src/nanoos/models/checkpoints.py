@@ -1,0 +1,279 @@
+"""Checkpoints of our networks: one safetensors file, no code inside.
+
+A file holds one or more networks of the same architecture (the members of an ensemble), each
+with one read-out for each target, and a JSON header with everything needed to use and to judge
+them. The header can be read without PyTorch. An older format is upgraded on reading by a chain of
+small functions, one for each version.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nanoos.core.errors import InvalidInputError
+from nanoos.core.records import LevelOfTheory
+from nanoos.structures.io import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT_VERSION: Final = 1
+_HEADER_KEY: Final = "nanoos"
+_LENGTH_BYTES: Final = 8
+_MAX_HEADER_BYTES: Final = 50_000_000
+
+_UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+"""Format version to the function that makes the next version's header of it."""
+
+NetworkState = Mapping[str, "torch.Tensor"]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One output of a network and how its number becomes a property.
+
+    Attributes:
+        name: Property, ``bandgap``.
+        unit: ``eV``.
+        kind: ``regression``, or ``classification`` for a logit that gives a probability.
+        mean: Subtracted in training, in ``unit`` (or its log10).
+        std: Divided by in training.
+        log10: Whether the network learnt log10 of the value.
+        lower: Smallest value that makes sense, None where there is none.
+        level_of_theory: What the labels mean.
+    """
+
+    name: str
+    unit: str
+    kind: str = "regression"
+    mean: float = 0.0
+    std: float = 1.0
+    log10: bool = False
+    lower: float | None = None
+    level_of_theory: LevelOfTheory | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Everything in a checkpoint but the arrays.
+
+    Attributes:
+        family: ``CGCNN`` or ``ALIGNN``.
+        name: Of the checkpoint, ``cgcnn_mp``.
+        version: Of the weights, ``1``.
+        parameters: Hyper-parameters of the network.
+        targets: One for each output, in order.
+        n_members: Networks in the file.
+        dataset: Name, hash, number of rows, source and attribution of the training data.
+        split: How rows were held out.
+        training: Configuration, epochs, seeds, what it started from.
+        metrics: Target to what was measured on held-out compositions.
+        calibration: Target to the calibrator (``models.conformal``), empty where there is none.
+        domain: What the domain check needs beside its arrays.
+        notes: Sentences to read beside the numbers.
+        license: Of the weights.
+        code_version: Of nanoos when it was made.
+        created: ISO date.
+    """
+
+    family: str
+    name: str
+    version: str
+    parameters: Mapping[str, Any]
+    targets: tuple[Target, ...]
+    n_members: int = 1
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    domain: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    license: str = "MIT"
+    code_version: str = ""
+    created: str = ""
+
+    def target(self, name: str) -> Target:
+        """The target called ``name``.
+
+        Raises:
+            InvalidInputError: there is none; code ``unknown_target``.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise InvalidInputError(
+            f"The checkpoint {self.name} does not predict {name!r}.",
+            hint=f"It predicts {', '.join(t.name for t in self.targets)}.",
+            code="unknown_target",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A header, the weights of each member and the arrays of the domain check.
+
+    Attributes:
+        header: Everything but arrays.
+        members: One state dict for each network.
+        domain_arrays: Name to array, for ``models.domain``.
+        sha256: Of the file; empty before it is written.
+    """
+
+    header: Header
+    members: tuple[NetworkState, ...]
+    domain_arrays: Arrays = field(default_factory=dict)
+    sha256: str = ""
+
+    def network(self, member: int = 0) -> "torch.nn.Module":
+        """The network of one member, in evaluation mode, on the CPU."""
+        network = new_network(
+            self.header.family, self.header.parameters, [t.name for t in self.header.targets]
+        )
+        network.load_state_dict(dict(self.members[member]))
+        return network.eval()
+
+    def with_header(self, **changes: Any) -> "Checkpoint":
+        """The same weights under a changed header."""
+        return replace(self, header=replace(self.header, **changes), sha256="")
+
+
+def new_network(
+    family: str, parameters: Mapping[str, Any], targets: Sequence[str]
+) -> "torch.nn.Module":
+    """An untrained network.
+
+    Raises:
+        InvalidInputError: no such family (code ``unknown_architecture``) or hyper-parameter
+            (code ``unknown_parameter``).
+    """
+    from nanoos.models.networks.alignn import ALIGNN, ALIGNNParameters
+    from nanoos.models.networks.cgcnn import CGCNN, CGCNNParameters
+
+    try:
+        if family == "CGCNN":
+            return CGCNN(CGCNNParameters(**parameters), targets)
+        if family == "ALIGNN":
+            return ALIGNN(ALIGNNParameters(**parameters), targets)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"{family} has no such hyper-parameter: {error}.",
+            hint="The hyper-parameters of each network stand in docs/training.md.",
+            code="unknown_parameter",
+        ) from error
+    raise InvalidInputError(
+        f"There is no network called {family!r}.",
+        hint="Use CGCNN or ALIGNN.",
+        code="unknown_architecture",
+    )
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
+    """Write ``checkpoint`` to ``path`` (never half a file) and return its SHA-256."""
+    content = checkpoint_bytes(checkpoint)
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """The file's content; the same checkpoint gives the same bytes."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for number, state in enumerate(checkpoint.members):
+        for key, tensor in state.items():
+            arrays[f"member{number}/{key}"] = np.ascontiguousarray(tensor.detach().cpu().numpy())
+    for key, array in checkpoint.domain_arrays.items():
+        arrays[f"domain/{key}"] = np.ascontiguousarray(array)
+    header = asdict(checkpoint.header)
+    header["format_version"] = FORMAT_VERSION
+    return save(arrays, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_header(path: Path) -> Header:
+    """The header alone, in a millisecond and without PyTorch.
+
+    Raises:
+        InvalidInputError: not a checkpoint of ours; code ``invalid_checkpoint``.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
+            if length > _MAX_HEADER_BYTES:
+                raise ValueError("the header is too long")
+            described = json.loads(file.read(length))
+        return _header(json.loads(described["__metadata__"][_HEADER_KEY]))
+    except (ValueError, KeyError, TypeError, struct.error, OSError) as error:
+        raise _invalid(path, error) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is executed.
+
+    Raises:
+        InvalidInputError: not a checkpoint of ours, or cut short; code ``invalid_checkpoint``.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    header = read_header(path)
+    content = path.read_bytes()
+    try:
+        arrays = load(content)
+    except SafetensorError as error:
+        raise _invalid(path, error) from error
+    members: list[dict[str, torch.Tensor]] = [{} for _ in range(header.n_members)]
+    domain: dict[str, npt.NDArray[Any]] = {}
+    for key, array in arrays.items():
+        kind, _, name = key.partition("/")
+        if kind == "domain":
+            domain[name] = array
+        else:
+            members[int(kind.removeprefix("member"))][name] = torch.from_numpy(array)
+    return Checkpoint(
+        header=header,
+        members=tuple(members),
+        domain_arrays=domain,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def shipped_checkpoints() -> list[Path]:
+    """The checkpoints inside the package, sorted by name."""
+    return sorted((Path(__file__).parent / "weights").glob("*.safetensors"))
+
+
+def _header(raw: dict[str, Any]) -> Header:
+    version = raw.pop("format_version")
+    while version in _UPGRADES:
+        raw = _UPGRADES[version](raw)
+        version += 1
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"format {version} is newer than this version of nanoos reads ({FORMAT_VERSION})"
+        )
+    targets = []
+    for target in raw.pop("targets"):
+        level = target.pop("level_of_theory")
+        targets.append(
+            Target(**target, level_of_theory=None if level is None else LevelOfTheory(**level))
+        )
+    return Header(targets=tuple(targets), notes=tuple(raw.pop("notes")), **raw)
+
+
+def _invalid(path: Path, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path.name} is not a usable checkpoint: {error}.",
+        hint="Checkpoints are written by `nanoos train`; files of other programs are added with "
+        "`nanoos models add`.",
+        code="invalid_checkpoint",
+    )
