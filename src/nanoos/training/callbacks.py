@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
@@ -20,7 +20,7 @@ PAUSE_S = 0.2
 """Progress is told at most so often, s."""
 
 
-class KeepBest(Callback):  # type: ignore[misc]
+class KeepBest(Callback):
     """Remembers every epoch and the weights of the best one; ends a run that gets no better.
 
     The state is part of Lightning's checkpoint, so it outlives the process.
@@ -42,21 +42,22 @@ class KeepBest(Callback):  # type: ignore[misc]
         self.best_weights: dict[str, Tensor] = {}
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: NetworkTraining, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start the clock of a pass."""
         del trainer, pl_module, batch
         if batch_idx == 0:
             self._began = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: NetworkTraining) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the validation of this epoch."""
-        found = dict(pl_module.validation)
+        module = cast("NetworkTraining", pl_module)
+        found = dict(module.validation)
         epoch = trainer.current_epoch + 1
         loss = found.pop("loss")
         record = {
             "epoch": epoch,
-            "train_loss": pl_module.train_loss,
+            "train_loss": module.train_loss,
             "val_loss": loss,
             "val_mae": found,
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
@@ -65,8 +66,10 @@ class KeepBest(Callback):  # type: ignore[misc]
         self.history.append(record)
         if loss < self.best_loss or not self.best_weights:
             self.best_loss, self.best_epoch = loss, epoch
-            state = pl_module.network_to_keep().state_dict()
-            self.best_weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+            state = module.network_to_keep().state_dict()
+            self.best_weights = {
+                name: value.detach().cpu().clone() for name, value in state.items()
+            }
         waited = epoch - self.best_epoch
         if self._patience is not None and waited >= self._patience:
             trainer.should_stop = True
@@ -91,29 +94,29 @@ class KeepBest(Callback):  # type: ignore[misc]
         self.best_weights = dict(state_dict["best_weights"])
 
 
-class EveryEpoch(Checkpoint):  # type: ignore[misc]
+class EveryEpoch(Checkpoint):
     """Writes the checkpoint to resume from after each epoch, last of all callbacks.
 
     The new one is complete on the disk before it takes the place of the old one.
 
     Args:
         path: The checkpoint.
-        config_sha256: Names the configuration that it belongs to.
+        run_key: Names the run that it belongs to.
     """
 
-    def __init__(self, path: Path, config_sha256: str) -> None:
+    def __init__(self, path: Path, run_key: str) -> None:
         super().__init__()
         self._path = path
-        self._config_sha256 = config_sha256
+        self._run_key = run_key
 
     def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: NetworkTraining, checkpoint: dict[str, Any]
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Write down which run it is."""
         del trainer, pl_module
-        checkpoint["config"] = self._config_sha256
+        checkpoint["run_key"] = self._run_key
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: NetworkTraining) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it.
 
         Raises:
@@ -138,7 +141,7 @@ class EveryEpoch(Checkpoint):  # type: ignore[misc]
             ) from error
 
 
-class TellProgress(Callback):  # type: ignore[misc]
+class TellProgress(Callback):
     """Says after each batch how far the run is and how long it will take.
 
     Args:
@@ -159,19 +162,19 @@ class TellProgress(Callback):  # type: ignore[misc]
         self._told_at = -np.inf
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: NetworkTraining, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """After a batch."""
         del outputs, batch
-        self._tell(trainer, pl_module, trainer.current_epoch, batch_idx + 1)
+        self._tell(
+            trainer, cast("NetworkTraining", pl_module), trainer.current_epoch, batch_idx + 1
+        )
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: NetworkTraining) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After a validation, which the next batch may be far from."""
-        self._tell(trainer, pl_module, trainer.current_epoch, self._steps)
+        self._tell(trainer, cast("NetworkTraining", pl_module), trainer.current_epoch, self._steps)
 
-    def _tell(
-        self, trainer: Trainer, pl_module: NetworkTraining, epoch: int, batches: int
-    ) -> None:
+    def _tell(self, trainer: Trainer, module: NetworkTraining, epoch: int, batches: int) -> None:
         if not trainer.is_global_zero:
             return
         now, done = time.monotonic(), epoch * self._steps + batches
@@ -184,10 +187,10 @@ class TellProgress(Callback):  # type: ignore[misc]
         total = self._epochs * self._steps
         began, done_then = self._began
         left_s = (now - began) / max(1, done - done_then) * (total - done)
-        parts = [f"epoch {epoch + 1} of {self._epochs}", f"loss {pl_module.train_loss:.4g}"]
+        parts = [f"epoch {epoch + 1} of {self._epochs}", f"loss {module.train_loss:.4g}"]
         parts += [
             f"MAE {name} {value:.4g} {self._unit.get(name, '')}".rstrip()
-            for name, value in pl_module.validation.items()
+            for name, value in module.validation.items()
             if name != "loss"
         ]
         parts.append(f"{duration(left_s)} left")

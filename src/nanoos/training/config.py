@@ -28,6 +28,8 @@ class TrainingConfig(BaseModel):
 
     name: Name
     """Of the model that comes out. With several targets each is named ``NAME_TARGET``."""
+    version: Annotated[str, Field(min_length=1, max_length=50, pattern=NAME_PATTERN)] = "1"
+    """Of the weights."""
     dataset: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
     """A dataset of this laboratory by name or, on the command line, a file or a folder."""
     targets: Annotated[
@@ -37,6 +39,8 @@ class TrainingConfig(BaseModel):
         Field(validation_alias=AliasChoices("targets", "target")),
     ]
     """What to predict: a name, several, or several with the weight of each in the loss."""
+    log_targets: Annotated[list[TargetName], Field(max_length=32)] = Field(default=[])
+    """Targets, all above 0, whose logarithm is learned: moduli."""
     model: Literal["CGCNN", "ALIGNN", "RandomForest"] = "CGCNN"
     """Architecture."""
     epochs: int = Field(default=100, ge=1, le=100_000)
@@ -85,6 +89,8 @@ class TrainingConfig(BaseModel):
     """Train only the read-outs; needs ``init_from``."""
     split: Literal["composition", "random", "given"] = "composition"
     """Who is held out: no formula on both sides, rows at random, or as the dataset says."""
+    outlier_filter: bool = False
+    """Leave training labels beyond Tukey's fences out, and report them."""
     max_sites: int | None = Field(default=None, ge=1)
     """Leave out training structures with more atoms; validation and test keep theirs."""
     min_rows: int = Field(default=50, ge=4)
@@ -123,12 +129,20 @@ class TrainingConfig(BaseModel):
                 "freeze_trunk: there is no trunk to freeze without init_from.",
                 hint="Name the model to start from in init_from.",
             )
+        unknown = sorted(set(self.log_targets) - set(self.target_weights))
+        if unknown:
+            raise ConfigError(
+                f"log_targets: {unknown[0]!r} is no target of this run.",
+                hint=f"Targets: {', '.join(self.target_weights)}.",
+            )
         if self.n_processes > self.batch_size:
             raise ConfigError(
                 f"n_processes: {self.n_processes} processes cannot share a batch of "
                 f"{self.batch_size}.",
                 hint="Raise batch_size.",
             )
+        if self.precision == "16" and not (self.device or "cuda").startswith("cuda"):
+            raise ConfigError("precision: 16 needs a GPU.", hint="Use bf16 or 32 on a CPU.")
         if self.model == "RandomForest" and (self.init_from or self.n_processes > 1):
             raise ConfigError(
                 "init_from and n_processes are for networks, not for a RandomForest.",

@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nanoos.datasets.normalisation import TargetNormaliser
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.networks.batch import GraphBatch
 from nanoos.structures import Structure
@@ -26,6 +27,7 @@ BINARY: Final = frozenset({"is_metal"})
 """Targets that are 0 or 1: the network gives the logit of a probability."""
 
 _GRAPH_ARRAYS: Final = ("sizes", "atomic_numbers", "neighbors", "distances", "vectors")
+_OTHER_ARRAYS: Final = ("values", "wanted", "weights", "train", "val", "test")
 _CHUNK: Final = 200
 
 
@@ -36,10 +38,11 @@ class TrainingSet:
     Attributes:
         graphs: Of n rows.
         values: (n, n_targets), in the units of the targets; NaN where there is no label.
+        wanted: (n, n_targets), what the network learns to give: normalised, or 0 and 1 for a
+            binary target.
         names: Targets, in the order of the columns.
         weights: (n_targets,), of each target in the loss.
-        shift: (n_targets,), subtracted before training; 0 for a binary target.
-        scale: (n_targets,), divided by afterwards; 1 for a binary target.
+        normalisers: One for each target; None for a binary one.
         train: Rows to fit.
         val: Rows to choose the epoch by.
         test: Rows that nothing is chosen by.
@@ -47,10 +50,10 @@ class TrainingSet:
 
     graphs: PackedGraphs
     values: FloatArray
+    wanted: FloatArray
     names: tuple[str, ...]
     weights: FloatArray
-    shift: FloatArray
-    scale: FloatArray
+    normalisers: tuple[TargetNormaliser | None, ...]
     train: IntArray
     val: IntArray
     test: IntArray
@@ -58,33 +61,42 @@ class TrainingSet:
     @property
     def binary(self) -> npt.NDArray[np.bool_]:
         """(n_targets,), which targets are 0 or 1."""
-        return np.array([name in BINARY for name in self.names])
+        return np.array([normaliser is None for normaliser in self.normalisers])
+
+    def to_units(self, out: FloatArray) -> npt.NDArray[np.float64]:
+        """Output of the network (n, n_targets) in the units; binary targets as probabilities."""
+        numbers = out.astype(np.float64)
+        columns = [
+            0.5 * (1.0 + np.tanh(0.5 * column))
+            if normaliser is None
+            else normaliser.inverse(column)
+            for column, normaliser in zip(numbers.T, self.normalisers, strict=True)
+        ]
+        return np.stack(columns, axis=1)
 
     def save(self, folder: Path) -> None:
         """Write everything to ``folder``, for other processes to map into memory."""
         save_graphs(self.graphs, folder / "graphs")
-        arrays = ("values", "weights", "shift", "scale", "train", "val", "test")
-        for name in arrays:
+        for name in _OTHER_ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
-        (folder / "names.json").write_text(json.dumps(self.names))
+        document = {
+            "names": self.names,
+            "normalisers": [None if n is None else n.as_dict() for n in self.normalisers],
+        }
+        (folder / "targets.json").write_text(json.dumps(document))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What :meth:`save` wrote; the graphs stay on the disk until they are read."""
-
-        def array(name: str) -> npt.NDArray[np.float32]:
-            return np.asarray(np.load(folder / f"{name}.npy"))
-
+        document = json.loads((folder / "targets.json").read_text())
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in _OTHER_ARRAYS}
         return cls(
             graphs=load_graphs(folder / "graphs"),
-            values=array("values"),
-            names=tuple(json.loads((folder / "names.json").read_text())),
-            weights=array("weights"),
-            shift=array("shift"),
-            scale=array("scale"),
-            train=array("train").astype(np.int64),
-            val=array("val").astype(np.int64),
-            test=array("test").astype(np.int64),
+            names=tuple(document["names"]),
+            normalisers=tuple(
+                None if n is None else TargetNormaliser(**n) for n in document["normalisers"]
+            ),
+            **arrays,
         )
 
 
@@ -153,7 +165,8 @@ class GraphBatches:
         data: Where the rows are.
         rows: Which of them.
         batch_size: Of all processes together.
-        epoch: Tells the number of the pass when one begins; None: in order, all rows.
+        epoch: Tells the number of the pass when one begins: a random order, whole batches
+            only. None: all rows in order.
         seed: Of the order.
         rank: Which share of each batch is this process's.
         world: How many processes there are.
@@ -178,12 +191,11 @@ class GraphBatches:
         self._share = slice(rank, None, world)
 
     def __len__(self) -> int:
-        if self._epoch is not None:
-            return len(self._rows) // self._size
-        return -(-len(self._rows) // self._size)
+        whole, rest = divmod(len(self._rows), self._size)
+        return whole + (rest > 0 and self._epoch is None)
 
     def __iter__(self) -> Iterator[tuple[GraphBatch, Tensor, Tensor]]:
-        """Graphs, values (n_graphs, n_targets) and rows (n_graphs,) of each batch."""
+        """Graphs, ``wanted`` (n_graphs, n_targets) and rows (n_graphs,) of each batch."""
         order = self._rows
         if self._epoch is not None:
             order = np.random.default_rng((self._seed, self._epoch())).permutation(order)
@@ -191,6 +203,6 @@ class GraphBatches:
             rows = order[step * self._size : (step + 1) * self._size][self._share]
             yield (
                 GraphBatch.from_graphs(self._data.graphs.select(rows)),
-                torch.from_numpy(self._data.values[rows]),
+                torch.from_numpy(self._data.wanted[rows]),
                 torch.from_numpy(rows),
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
@@ -27,7 +27,7 @@ from nanoos.training.synchronised import synchronise
 CHECKPOINT: Final = "last.ckpt"
 """What a run is resumed from, in its folder."""
 
-_PRECISION: Final = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_PRECISION: Final[Mapping[str, Any]] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _EVALUATION_BATCH: Final = 128
 
 
@@ -51,17 +51,17 @@ class FittedNetwork:
     ended: bool
 
     @classmethod
-    def from_checkpoint(cls, path: Path, config: TrainingConfig) -> Self:
+    def from_checkpoint(cls, path: Path, config: TrainingConfig, *, run_key: str) -> Self:
         """Read a checkpoint; nothing in it is executed.
 
         Raises:
-            ConflictError: it was written under another configuration.
+            ConflictError: it belongs to another run.
             TransientError: it cannot be read.
         """
         document = read_checkpoint(path)
-        if document.get("config") != config.sha256():
+        if document.get("run_key") != run_key:
             raise ConflictError(
-                f"{path.parent} holds the run of another configuration.",
+                f"{path.parent} holds a run of another configuration or other data.",
                 hint="Give the run another folder, or remove that one to begin anew.",
             )
         kept = document["callbacks"]["KeepBest"]
@@ -95,6 +95,7 @@ def fit(
     units: Mapping[str, str],
     report: Progress,
     watch: Callable[[dict[str, Any]], bool] | None = None,
+    run_key: str,
     rank: int = 0,
 ) -> None:
     """Train until the end; the checkpoint in ``folder`` says what came out.
@@ -107,6 +108,7 @@ def fit(
         units: Of the targets, for what is said.
         report: Told the progress after batches; may raise to end the run.
         watch: Called with each epoch's record; returns True to end the run.
+        run_key: Names the run in its checkpoint.
         rank: Which of ``config.n_processes`` this is.
 
     Raises:
@@ -129,7 +131,7 @@ def fit(
     module = NetworkTraining(network, data, config, steps_per_epoch=len(batches))
     with _quiet(), torch.random.fork_rng(devices=[]):
         apply_threads()
-        torch.set_flush_denormal(True)  # noqa: FBT003
+        torch.set_flush_denormal(True)
         trainer = Trainer(
             accelerator="gpu" if on_gpu else "cpu",
             devices=_devices(config, on_gpu=on_gpu),
@@ -146,7 +148,7 @@ def fit(
                     steps_per_epoch=len(batches),
                     unit=dict(units),
                 ),
-                EveryEpoch(path, config.sha256()),
+                EveryEpoch(path, run_key),
             ],
             default_root_dir=folder,
             use_distributed_sampler=False,
@@ -187,7 +189,10 @@ def _quiet() -> Iterator[None]:
     """Keep what Lightning says about things that are as they should be from the user."""
     loggers = [
         logging.getLogger(name)
-        for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+        for name in (
+            "lightning.pytorch.utilities.rank_zero",
+            "lightning.fabric.utilities.rank_zero",
+        )
     ]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -223,10 +228,9 @@ def _interruptible() -> Iterator[None]:
 def predict(network: Network, data: TrainingSet, rows: Any, *, device: str) -> Tensor:
     """(n_rows, n_targets) output of the network for ``rows``, in order, on the CPU."""
     apply_threads()
-    torch.set_flush_denormal(True)  # noqa: FBT003
+    torch.set_flush_denormal(True)
     network.to(device).eval()
     batches = GraphBatches(data, rows, batch_size=_EVALUATION_BATCH)
     with torch.inference_mode():
         parts = [network(graphs.to(device)).float().cpu() for graphs, _, _ in batches]
     return torch.cat(parts) if parts else torch.zeros(0, len(data.names))
-

@@ -1,9 +1,10 @@
 """The training step, the validation and the optimiser, as Lightning wants them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, distributed
@@ -34,7 +35,7 @@ def _summed(values: Tensor) -> Tensor:
     return values
 
 
-class NetworkTraining(LightningModule):  # type: ignore[misc]
+class NetworkTraining(LightningModule):
     """Trains a network on normalised targets; a missing target adds nothing to the loss.
 
     With several processes the loss of each is scaled so that the mean of the gradients is the
@@ -59,8 +60,6 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         self.register_buffer("weights", torch.from_numpy(data.weights), persistent=False)
-        self.register_buffer("shift", torch.from_numpy(data.shift), persistent=False)
-        self.register_buffer("scale", torch.from_numpy(data.scale), persistent=False)
         self.register_buffer("binary", torch.from_numpy(data.binary), persistent=False)
         self._found = torch.zeros(len(data.val), len(data.names))
         self._place = {int(row): place for place, row in enumerate(data.val)}
@@ -71,11 +70,11 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
 
     # -- loss -----------------------------------------------------------------------------
 
-    def _losses(self, out: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(n_graphs, n_targets) losses, 0 where a value is missing, and which are there."""
-        present = ~torch.isnan(values)
+    def _losses(self, out: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """(n_graphs, n_targets) losses, 0 where a label is missing, and which are there."""
+        present = ~torch.isnan(wanted)
         binary = self.get_buffer("binary")
-        wanted = torch.nan_to_num((values - self.get_buffer("shift")) / self.get_buffer("scale"))
+        wanted = torch.nan_to_num(wanted)
         kind = self._config.loss
         if kind == "l1":
             losses = (out - wanted).abs()
@@ -98,9 +97,9 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
         Raises:
             TrainingError: it is no number.
         """
-        graphs, values, _ = batch
+        graphs, wanted, _ = batch
         out = self.network(graphs).float()
-        losses, present = self._losses(out, values)
+        losses, present = self._losses(out, wanted)
         counts = _summed(present.sum(0).float())
         loss = self._weighted(losses.sum(0), counts)
         value = float(loss.detach())
@@ -144,8 +143,7 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
     def network_to_keep(self) -> Network:
         """The averaged network once there is one, else the trained one."""
         if self.averaged is not None and int(self.averaged.n_averaged) > 0:
-            averaged: Network = self.averaged.module
-            return averaged
+            return cast("Network", self.averaged.module)
         return self.network
 
     def transfer_batch_to_device(
@@ -153,8 +151,8 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
     ) -> Batch:
         """The batch on ``device``; the rows stay on the CPU."""
         del dataloader_idx
-        graphs, values, rows = batch
-        return (batch if device.type == "cpu" else (graphs.to(device), values.to(device), rows))
+        graphs, wanted, rows = batch
+        return batch if device.type == "cpu" else (graphs.to(device), wanted.to(device), rows)
 
     # -- validation -------------------------------------------------------------------------
 
@@ -172,13 +170,22 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
     def on_validation_epoch_end(self) -> None:
         """Loss and errors over all validation rows, the same in every process."""
         found = _summed(self._found.to(self.device)).cpu()
-        values = torch.from_numpy(self._data.values[self._data.val])
-        losses, present = self._losses(found.to(self.device), values.to(self.device))
+        wanted = torch.from_numpy(self._data.wanted[self._data.val])
+        losses, present = self._losses(found.to(self.device), wanted.to(self.device))
         loss = float(self._weighted(losses.sum(0), present.sum(0)))
-        errors = mean_absolute_errors(found.numpy(), values.numpy(), self._data)
+        errors = self._errors(self._data.to_units(found.numpy()))
         self.validation = {"loss": loss, **errors}
         if self._plateau is not None and not self.trainer.sanity_checking:
             self._plateau.step(loss)
+
+    def _errors(self, predicted: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Target to mean absolute error over the validation rows that have a label."""
+        errors = np.abs(predicted - self._data.values[self._data.val])
+        return {
+            name: float(np.nanmean(errors[:, column]))
+            for column, name in enumerate(self._data.names)
+            if np.isfinite(errors[:, column]).any()
+        }
 
     # -- optimiser ----------------------------------------------------------------------------
 
@@ -187,7 +194,7 @@ class NetworkTraining(LightningModule):  # type: ignore[misc]
         config = self._config
         trainable = [p for p in self.network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=config.precision == "32"
         )
         total = self._steps_per_epoch * config.epochs
         if config.schedule == "plateau":
@@ -232,27 +239,10 @@ def _averaged(network: Network, config: TrainingConfig) -> AveragedModel | None:
     """The averaged copy; its batch statistics are averaged like its weights."""
     if config.averaging == "none":
         return None
-    decay = get_ema_multi_avg_fn(config.ema_decay) if config.averaging == "ema" else None
+    decay = None
+    if config.averaging == "ema":
+        decay = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
     averaged = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
-    averaged.requires_grad_(False)  # noqa: FBT003
+    averaged.requires_grad_(False)
     averaged.eval()
     return averaged
-
-
-def to_units(out: np.ndarray, data: TrainingSet) -> np.ndarray:
-    """Network output (n, n_targets) in the units of the targets; binary ones as probabilities."""
-    values = out.astype(np.float64) * data.scale + data.shift
-    probability = 0.5 * (1.0 + np.tanh(0.5 * out.astype(np.float64)))
-    return np.where(data.binary, probability, values)
-
-
-def mean_absolute_errors(
-    out: np.ndarray, values: np.ndarray, data: TrainingSet
-) -> dict[str, float]:
-    """Target to the mean absolute error over rows that have a label, in the target's unit."""
-    errors = np.abs(to_units(out, data) - values)
-    return {
-        name: float(np.nanmean(errors[:, column]))
-        for column, name in enumerate(data.names)
-        if np.isfinite(errors[:, column]).any()
-    }

@@ -59,6 +59,11 @@ def network_parameters(config: TrainingConfig) -> Parameters:
     return checked
 
 
+def parameters_from(model: str, document: Mapping[str, Any]) -> Parameters:
+    """Hyper-parameters of ``model`` from a document that :func:`dataclasses.asdict` made."""
+    return _PARAMETERS[model](**document)
+
+
 def new_network(parameters: Parameters, targets: Sequence[str], *, seed: int) -> Network:
     """A network with random weights; the same seed gives the same."""
     with torch.random.fork_rng(devices=[]):

@@ -36,6 +36,7 @@ def fit_in_processes(
     parameters: Mapping[str, Any],
     units: Mapping[str, str],
     report: Progress,
+    run_key: str,
 ) -> None:
     """As :func:`nanoos.training.loop.fit`, by ``config.n_processes`` processes.
 
@@ -47,6 +48,7 @@ def fit_in_processes(
         parameters: Its hyper-parameters.
         units: Of the targets.
         report: Told the progress; if it raises, the processes are ended.
+        run_key: Names the run in its checkpoint.
     """
     from safetensors.torch import save_file
 
@@ -54,7 +56,12 @@ def fit_in_processes(
     shared.mkdir(exist_ok=True)
     data.save(shared)
     save_file({name: value.contiguous() for name, value in first_weights.items()}, shared / "first")
-    document = {"config": config.document(), "parameters": dict(parameters), "units": dict(units)}
+    document = {
+        "config": config.document(),
+        "parameters": dict(parameters),
+        "units": dict(units),
+        "run_key": run_key,
+    }
     (shared / "run.json").write_text(json.dumps(document))
     for name in ("meeting", "progress.json", *(f"error_{r}.json" for r in range(64))):
         (shared / name).unlink(missing_ok=True)
@@ -130,9 +137,7 @@ def _reason(processes: Sequence[subprocess.Popen[bytes]], shared: Path) -> Nanoo
 
 
 def _rebuilt(kind: type[NanoosError], words: Mapping[str, Any]) -> NanoosError:
-    return kind(
-        words["message"], hint=words["hint"], details=words["details"], code=words["code"]
-    )
+    return kind(words["message"], hint=words["hint"], details=words["details"], code=words["code"])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -143,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     from safetensors.torch import load_file
 
     from nanoos.training.loop import fit
-    from nanoos.training.network import network_parameters, new_network, parameters_from
+    from nanoos.training.network import new_network, parameters_from
 
     shared = folder / "shared"
     document = json.loads((shared / "run.json").read_text())
@@ -167,6 +172,7 @@ def main(arguments: Sequence[str]) -> int:
             folder,
             units=document["units"],
             report=lambda fraction, message: _tell(shared, fraction, message),
+            run_key=document["run_key"],
             rank=rank,
         )
         torch.distributed.destroy_process_group()

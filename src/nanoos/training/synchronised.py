@@ -14,14 +14,14 @@ class _Sum(torch.autograd.Function):
     """The sum of a tensor over all processes; so is its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         del ctx
         total = values.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
         del ctx
         total = upstream.clone()
         distributed.all_reduce(total)
@@ -57,7 +57,7 @@ class SynchronisedBatchNorm(nn.BatchNorm1d):
 
 
 def _apply(values: Tensor) -> Tensor:
-    result: Tensor = _Sum.apply(values)
+    result: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return result
 
 
