@@ -195,7 +195,7 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
         arrays[f"domain/{key}"] = np.ascontiguousarray(array)
     header = asdict(checkpoint.header)
     header["format_version"] = FORMAT_VERSION
-    return save(arrays, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+    return bytes(save(arrays, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)}))
 
 
 def read_header(path: Path) -> Header:
@@ -207,9 +207,7 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError("the header is too long")
-            described = json.loads(file.read(length))
+            described = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
         return _header(json.loads(described["__metadata__"][_HEADER_KEY]))
     except (ValueError, KeyError, TypeError, struct.error, OSError) as error:
         raise _invalid(path, error) from error
