@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 _HEADER_KEY: Final = "nanoos"
+_ARRAYS: Final = "array"
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 50_000_000
 
@@ -76,7 +77,7 @@ class Header:
         split: How rows were held out.
         training: Configuration, epochs, seeds, what it started from.
         metrics: Target to what was measured on held-out compositions.
-        calibration: Target to the calibrator (``models.conformal``), empty where there is none.
+        calibration: Target to its ``models.target_uncertainty``, empty where not calibrated.
         domain: What the domain check needs beside its arrays.
         notes: Sentences to read beside the numbers.
         license: Of the weights.
@@ -119,18 +120,18 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A header, the weights of each member and the arrays of the domain check.
+    """A header, the weights of each member and what else needs arrays.
 
     Attributes:
         header: Everything but arrays.
         members: One state dict for each network.
-        domain_arrays: Name to array, for ``models.domain``.
+        arrays: Name to array: of the sigma models and of the domain check.
         sha256: Of the file; empty before it is written.
     """
 
     header: Header
     members: tuple[NetworkState, ...]
-    domain_arrays: Arrays = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
     sha256: str = ""
 
     def network(self, member: int = 0) -> "torch.nn.Module":
@@ -191,8 +192,8 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     for number, state in enumerate(checkpoint.members):
         for key, tensor in state.items():
             arrays[f"member{number}/{key}"] = np.ascontiguousarray(tensor.detach().cpu().numpy())
-    for key, array in checkpoint.domain_arrays.items():
-        arrays[f"domain/{key}"] = np.ascontiguousarray(array)
+    for key, array in checkpoint.arrays.items():
+        arrays[f"{_ARRAYS}/{key}"] = np.ascontiguousarray(array)
     header = asdict(checkpoint.header)
     header["format_version"] = FORMAT_VERSION
     return bytes(save(arrays, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)}))
@@ -230,17 +231,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise _invalid(path, error) from error
     members: list[dict[str, torch.Tensor]] = [{} for _ in range(header.n_members)]
-    domain: dict[str, npt.NDArray[Any]] = {}
+    others: dict[str, npt.NDArray[Any]] = {}
     for key, array in arrays.items():
         kind, _, name = key.partition("/")
-        if kind == "domain":
-            domain[name] = array
+        if kind == _ARRAYS:
+            others[name] = array
         else:
             members[int(kind.removeprefix("member"))][name] = torch.from_numpy(array)
     return Checkpoint(
         header=header,
         members=tuple(members),
-        domain_arrays=domain,
+        arrays=others,
         sha256=hashlib.sha256(content).hexdigest(),
     )
 
