@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -13,10 +14,13 @@ from nanoos.structures import Structure
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_PERIODIC: Final = np.array([1, 1, 1], dtype=np.int64)
 _SELF_TOLERANCE_A: Final = 1e-8
 _TIE_A: Final = 1e-4  # distances nearer than this count as one shell when neighbours are ranked
 _FIRST_GUESS: Final = 1.8  # the first radius tried holds this many times k atoms on average
 _GROWTH: Final = 1.3
+_LARGEST_KEY: Final = 2**63 - 1
+_SKEWED: Final = 0.15  # volume over product of the lengths; 0.71 in a primitive fcc cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +38,15 @@ class NeighborList:
     neighbors: IntArray
     images: IntArray
     distances: FloatArray
+
+    def at(self, order: IntArray) -> "NeighborList":
+        """The pairs at ``order``."""
+        return NeighborList(
+            centers=self.centers[order],
+            neighbors=self.neighbors[order],
+            images=self.images[order],
+            distances=self.distances[order],
+        )
 
     def vectors(self, structure: Structure) -> FloatArray:
         """(n_pairs, 3), from centre to neighbour, Å."""
@@ -95,37 +108,87 @@ def nearest_neighbors(structure: Structure, k: int = 12, cutoff: float = 8.0) ->
         if radius >= cutoff or counts.min() >= k:
             break
         radius = min(cutoff, radius * _GROWTH)
-    x, y, z = found.images.T
-    shells = np.round(found.distances / _TIE_A)
-    order = np.lexsort((z, y, x, found.neighbors, shells, found.centers))
+    order = _ranking(found, counts)
     starts = np.cumsum(counts) - counts
-    rank = np.arange(len(order)) - starts[found.centers[order]]
-    keep = order[rank < k]
-    return NeighborList(
-        centers=found.centers[keep],
-        neighbors=found.neighbors[keep],
-        images=found.images[keep],
-        distances=found.distances[keep],
-    )
+    rank = np.arange(len(order)) - np.repeat(starts, counts)
+    return found.at(order[rank < k])
+
+
+def nearest_first(found: NeighborList, n_sites: int) -> NeighborList:
+    """The same pairs, the nearest of each centre first, equal distances as above."""
+    return found.at(_ranking(found, np.bincount(found.centers, minlength=n_sites)))
+
+
+def _ranking(found: NeighborList, counts: IntArray) -> IntArray:
+    """Indices that sort by centre, shell, neighbour and image.
+
+    All five are packed into one integer where they fit, which sorts several times faster.
+    """
+    shells = np.rint(found.distances / _TIE_A).astype(np.int64)
+    columns = [found.centers, shells, found.neighbors, *found.images.T]
+    sizes = [1, 1, 1, 1, 1, 1]
+    if len(shells):
+        lowest = int(found.images.min())
+        span = int(found.images.max()) - lowest + 1
+        columns[3:] = [image - lowest for image in columns[3:]]
+        sizes = [len(counts), int(shells.max()) + 1, len(counts), span, span, span]
+    if prod(sizes) > _LARGEST_KEY:
+        return np.asarray(np.lexsort(columns[::-1]), dtype=np.int64)
+    key = columns[0]
+    for column, size in zip(columns[1:], sizes[1:], strict=True):
+        key = key * size + column
+    return np.argsort(key)
 
 
 def _pairs(structure: Structure, cutoff: float) -> NeighborList:
     """All pairs within ``cutoff`` (Å), an atom and itself in the same cell excepted."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
-    positions = np.ascontiguousarray(structure.cart_coords)
+    lattice, operation = _compact(structure.lattice)
+    coords = structure.frac_coords
+    if operation is not None:
+        coords = coords @ np.linalg.inv(operation)
+    cells = np.floor(coords)
+    positions = (coords - cells) @ lattice  # the search is slow for atoms far outside the cell
     centers, neighbors, images, distances = find_points_in_spheres(
         positions,
         positions,
         r=float(cutoff),
-        pbc=np.array([1, 1, 1], dtype=np.int64),
-        lattice=np.array(structure.lattice),
+        pbc=_PERIODIC,
+        lattice=lattice,
         tol=_SELF_TOLERANCE_A,
     )
-    other = ~((centers == neighbors) & (distances <= _SELF_TOLERANCE_A))
+    other = (distances > _SELF_TOLERANCE_A) | (centers != neighbors)
+    centers, neighbors = centers[other], neighbors[other]
+    images = images[other]
+    if cells.any():
+        images += cells[centers] - cells[neighbors]
+    if operation is not None:
+        images = images @ operation
     return NeighborList(
-        centers=np.asarray(centers[other], dtype=np.int64),
-        neighbors=np.asarray(neighbors[other], dtype=np.int64),
-        images=np.asarray(np.rint(images[other]), dtype=np.int64),
-        distances=np.asarray(distances[other], dtype=np.float64),
+        centers=centers.astype(np.int64, copy=False),
+        neighbors=neighbors.astype(np.int64, copy=False),
+        images=np.rint(images).astype(np.int64),
+        distances=distances[other],
     )
+
+
+def _compact(lattice: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """The lattice in short vectors, and these in terms of the given ones where they differ.
+
+    The search counts cells along each given vector: in a very skewed cell that are far too many.
+    """
+    lengths = np.sqrt((lattice**2).sum(axis=1))
+    if abs(np.linalg.det(lattice)) >= _SKEWED * lengths.prod():
+        return np.array(lattice), None
+    from ase.geometry import minkowski_reduce
+
+    try:
+        reduced, operation = minkowski_reduce(lattice)
+    except RuntimeError as error:
+        raise InvalidInputError(
+            "The cell is so skewed that no short lattice vectors were found.",
+            hint="Give the crystal in a reduced cell.",
+            code="cell_too_skewed",
+        ) from error
+    return np.ascontiguousarray(reduced), operation.astype(np.float64)

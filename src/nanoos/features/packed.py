@@ -4,7 +4,7 @@ A fixed number of neighbours for each atom (the k nearest) makes the arrays dens
 a gather and a convolution needs no scatter.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -91,18 +91,49 @@ class PackedGraphs:
 def _pack(structure: Structure, *, k: int, cutoff: float) -> PackedGraphs:
     n_sites = structure.n_sites
     found = nearest_neighbors(structure, k, cutoff)
-    counts = np.bincount(found.centers, minlength=n_sites)
-    slot = np.arange(len(found.centers)) - (np.cumsum(counts) - counts)[found.centers]
-    neighbors = np.repeat(np.arange(n_sites, dtype=np.int32)[:, None], k, axis=1)
-    distances = np.full((n_sites, k), np.inf, dtype=np.float32)
-    vectors = np.zeros((n_sites, k, 3), dtype=np.float32)
-    neighbors[found.centers, slot] = found.neighbors
-    distances[found.centers, slot] = found.distances
-    vectors[found.centers, slot] = found.vectors(structure)
+    vectors = found.vectors(structure)
+    if len(found.centers) == n_sites * k:
+        neighbors = found.neighbors.astype(np.int32).reshape(n_sites, k)
+        distances = found.distances.astype(np.float32).reshape(n_sites, k)
+        directed = vectors.astype(np.float32).reshape(n_sites, k, 3)
+    else:
+        counts = np.bincount(found.centers, minlength=n_sites)
+        slot = np.arange(len(found.centers)) - np.repeat(np.cumsum(counts) - counts, counts)
+        neighbors = np.repeat(np.arange(n_sites, dtype=np.int32)[:, None], k, axis=1)
+        distances = np.full((n_sites, k), np.inf, dtype=np.float32)
+        directed = np.zeros((n_sites, k, 3), dtype=np.float32)
+        neighbors[found.centers, slot] = found.neighbors
+        distances[found.centers, slot] = found.distances
+        directed[found.centers, slot] = vectors
     return PackedGraphs(
         sizes=np.array([n_sites], dtype=np.int64),
         atomic_numbers=np.array([ATOMIC_NUMBERS[s] for s in structure.species], dtype=np.uint8),
         neighbors=neighbors,
         distances=distances,
-        vectors=vectors,
+        vectors=directed,
     )
+
+
+def stream_packed(
+    structures: Iterable[Structure], *, k: int = 12, cutoff: float = 8.0, max_atoms: int = 20_000
+) -> Iterator[PackedGraphs]:
+    """The graphs of any number of structures, in order, some thousand atoms at a time.
+
+    Memory stays that of one part however many structures there are.
+
+    Args:
+        structures: Consumed as it goes.
+        k: Neighbours kept for each atom.
+        cutoff: Å.
+        max_atoms: A part is closed before it would hold more; a larger structure is one part.
+    """
+    parts: list[PackedGraphs] = []
+    n_atoms = 0
+    for structure in structures:
+        if parts and n_atoms + structure.n_sites > max_atoms:
+            yield PackedGraphs.concatenate(parts)
+            parts, n_atoms = [], 0
+        parts.append(_pack(structure, k=k, cutoff=cutoff))
+        n_atoms += structure.n_sites
+    if parts:
+        yield PackedGraphs.concatenate(parts)
