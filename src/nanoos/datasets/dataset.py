@@ -176,11 +176,7 @@ class Dataset:
         digest = hashlib.sha256()
         for content_hash in self.content_hashes:
             digest.update(bytes.fromhex(content_hash))
-        for name in sorted(self.targets):
-            digest.update(json.dumps([name, self.units[name]]).encode())
-            values = self.targets[name] + 0.0  # -0.0 is 0.0
-            values[np.isnan(values)] = np.nan  # one bit pattern for all of them
-            digest.update(values.astype("<f8").tobytes())
+        hash_targets(digest, self.targets, self.units)
         return digest.hexdigest()
 
     def element_counts(self) -> dict[str, int]:
@@ -236,3 +232,12 @@ def target_statistics(values: npt.ArrayLike, *, unit: str) -> TargetStatistics:
         quantiles=dict(zip(QUANTILES, np.quantile(known, QUANTILES).tolist(), strict=True)),
         unit=unit,
     )
+
+
+def hash_targets(digest: Any, targets: Mapping[str, FloatArray], units: Mapping[str, str]) -> None:
+    """Add names, units and numbers of targets to a hash over content hashes, by name."""
+    for name in sorted(targets):
+        digest.update(json.dumps([name, units[name]]).encode())
+        values = targets[name] + 0.0  # -0.0 is 0.0
+        values[np.isnan(values)] = np.nan  # one bit pattern for all of them
+        digest.update(values.astype("<f8").tobytes())

@@ -44,9 +44,7 @@ class TargetNormaliser:
         if log10:
             known = _log10(known)
         std = float(known.std())
-        return cls(
-            mean=float(known.mean()), std=std if std > _SMALLEST_STD else 1.0, log10=log10
-        )
+        return cls(mean=float(known.mean()), std=std if std > _SMALLEST_STD else 1.0, log10=log10)
 
     def transform(self, values: npt.ArrayLike) -> FloatArray:
         """Target to network; NaN stays NaN. Raises InvalidInputError as :meth:`fit`."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ class PackedStructures(Sequence[Structure]):
         builder = StructurePacker()
         for structure in structures:
             builder.add(structure)
-        return cls(**builder.arrays())
+        return cls(**builder.take())
 
     def __len__(self) -> int:
         return len(self.lattices)
@@ -97,6 +97,9 @@ class StructurePacker:
     """Collects structures as arrays while they stream in."""
 
     def __init__(self) -> None:
+        self._empty()
+
+    def _empty(self) -> None:
         self._lattices: list[FloatArray] = []
         self._numbers: list[npt.NDArray[np.uint8]] = []
         self._coords: list[FloatArray] = []
@@ -116,10 +119,10 @@ class StructurePacker:
                 np.full(structure.n_sites, np.nan) if values is None else np.array(values, float)
             )
 
-    def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
+    def take(self) -> dict[str, Any]:
         """The fields of :class:`PackedStructures`, of all structures added since the last call."""
         sizes = [len(numbers) for numbers in self._numbers]
-        found: dict[str, npt.NDArray[np.float64]] = {
+        found: dict[str, Any] = {
             "lattices": np.array(self._lattices, dtype=np.float64).reshape(-1, 3, 3),
             "offsets": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "numbers": np.concatenate(self._numbers or [np.zeros(0, np.uint8)]),
@@ -129,6 +132,5 @@ class StructurePacker:
             values = np.concatenate(kept) if kept else np.zeros(0)
             if not np.isnan(values).all():
                 found[name] = values
-        for kept in (self._lattices, self._numbers, self._coords, self._charges, self._spins):
-            kept.clear()
+        self._empty()
         return found

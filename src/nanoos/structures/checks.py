@@ -1,6 +1,5 @@
 """Is this structure physically possible? Every structure passes here before it is used."""
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -233,15 +232,21 @@ def _compact_cell(
 def _with_images(
     wrapped: FloatArray, padding: FloatArray
 ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    """Sites and those images that lie within ``padding`` (fractional) of the cell."""
-    n_sites = len(wrapped)
-    points, owners = [wrapped], [np.arange(n_sites)]
-    reach = [range(-int(np.ceil(p)), int(np.ceil(p)) + 1) for p in padding]
-    for shift in product(*reach):
-        if shift == (0, 0, 0):
-            continue
-        image = wrapped + np.array(shift, dtype=np.float64)
-        near = ((image >= -padding) & (image <= 1 + padding)).all(axis=1)
-        points.append(image[near])
-        owners.append(np.flatnonzero(near))
-    return np.concatenate(points), np.concatenate(owners)
+    """Sites and those images that lie within ``padding`` (fractional) of the cell.
+
+    Axis by axis: images along the second are made of the sites and their images along the first.
+    """
+    points, owners = wrapped, np.arange(len(wrapped))
+    for axis, reach in enumerate(padding.tolist()):
+        all_points, all_owners = [points], [owners]
+        for steps in range(1, int(np.ceil(reach)) + 1):
+            for shift in (steps, -steps):
+                moved = points[:, axis] + shift
+                near = np.flatnonzero((moved >= -reach) & (moved <= 1 + reach))
+                if near.size:
+                    images = points[near]
+                    images[:, axis] = moved[near]
+                    all_points.append(images)
+                    all_owners.append(owners[near])
+        points, owners = np.concatenate(all_points), np.concatenate(all_owners)
+    return points, owners
