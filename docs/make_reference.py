@@ -94,6 +94,7 @@ def plugins_page() -> str:
     from nanoos.models import MODEL_REGISTRY
     from nanoos.potentials import POTENTIALS
     from nanoos.services.job_kinds import JOB_KINDS
+    from nanoos.tools import TOOLS
 
     lines = [
         "# Plug-ins",
@@ -102,10 +103,11 @@ def plugins_page() -> str:
         "the same name; see [Contributing](../contributing.md).",
         "",
     ]
-    for registry in (MODEL_REGISTRY, POTENTIALS, ENGINES, SPACES, ACQUISITIONS, JOB_KINDS):
+    for registry in (MODEL_REGISTRY, POTENTIALS, ENGINES, SPACES, ACQUISITIONS, JOB_KINDS, TOOLS):
         lines += [f"## {registry.group}", "", "| name | |", "|---|---|"]
         for name, member in registry.items():
-            text = getattr(member, "title", None) or (member.__doc__ or "").strip()
+            text = getattr(member, "title", None) or getattr(member, "purpose", None)
+            text = text or (member.__doc__ or "").strip()
             lines.append(f"| `{name}` | {str(text).splitlines()[0] if text else ''} |")
         lines.append("")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import pytest
 from nanoos.bootstrap import build_services, prepare
 from nanoos.config import Settings, load_settings
 from nanoos.core.errors import UnavailableError
+from nanoos.core.folders import set_data_dir
 from nanoos.core.processes import host_identity
 from nanoos.db import Database
 from nanoos.db.migrate import upgrade
@@ -38,6 +39,7 @@ def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
             monkeypatch.delenv(name)
     monkeypatch.setenv("NANO_OS_CONFIG_FILE", str(tmp_path / "absent.toml"))
     monkeypatch.setenv("NANO_OS_DATA_DIR", str(tmp_path / "data"))
+    set_data_dir(None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import shutil
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,7 @@ from nanoos.core.registry import Registry
 from nanoos.db import Database, JobTable, db_now
 from nanoos.db.jobs import QUEUED, RUNNING
 from nanoos.services.schema import schema_state
+from nanoos.tools import ToolEnvironments
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -74,7 +75,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        area: ``packages``, ``storage``, ``database``, ``broker``, ``models``, ``jobs``.
+        area: ``packages``, ``storage``, ``database``, ``broker``, ``models``, ``tools``,
+            ``jobs``.
         name: What was looked at.
         status: ``ok``; ``warning``: something that not everybody needs is missing; ``failed``.
         message: What was found.
@@ -105,6 +107,7 @@ def run_checks(surroundings: Surroundings) -> Iterator[Check]:
     yield from database
     yield from check_broker(surroundings.broker_url)
     yield from check_plugins()
+    yield from check_tools(surroundings.data_dir)
     if all(check.status == "ok" for check in database):
         yield from check_jobs(surroundings.database_url)
 
@@ -150,15 +153,15 @@ def check_plugins() -> Iterator[Check]:
     """Every potential, engine and model: whether it can run here, and what it lacks."""
     from nanoos.engines import ENGINES
     from nanoos.models import list_models
-    from nanoos.potentials import POTENTIALS
+    from nanoos.potentials import POTENTIALS, check_potential
 
-    families: tuple[tuple[str, Registry[Any]], ...] = (
-        ("potential", POTENTIALS),
-        ("engine", ENGINES),
+    families: tuple[tuple[str, Registry[Any], Callable[[str], object]], ...] = (
+        ("potential", POTENTIALS, check_potential),
+        ("engine", ENGINES, ENGINES.get),
     )
-    for kind, registry in families:
+    for kind, registry, check in families:
         for name in registry.names():
-            yield _plugin(kind, registry, name)
+            yield _plugin(f"{kind} {name}", name, check)
     for info in list_models():
         if not info.not_for_decisions:
             yield Check(
@@ -170,15 +173,27 @@ def check_plugins() -> Iterator[Check]:
             )
 
 
-def _plugin(kind: str, registry: Registry[Any], name: str) -> Check:
-    shown = f"{kind} {name}"
+def _plugin(shown: str, name: str, check: Callable[[str], object]) -> Check:
     try:
-        registry.get(name)
+        check(name)
     except UnavailableError as error:
         return Check(
             area="models", name=shown, status="warning", message=error.message, hint=error.hint
         )
     return Check(area="models", name=shown, status="ok", message="available")
+
+
+def check_tools(data_dir: Path) -> Iterator[Check]:
+    """Programs in environments of their own; whether they run says ``nanoos tools doctor``."""
+    for tool in ToolEnvironments(data_dir / "tools").states():
+        place = "your own Python" if tool.origin == "variable" else "installed"
+        yield Check(
+            area="tools",
+            name=tool.name,
+            status="ok" if tool.available else "warning",
+            message=tool.problem or f"{place}, {tool.version or tool.python}",
+            hint=tool.command,
+        )
 
 
 # -- storage -----------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ def _run_pip(spec: ToolSpec, command: list[str], log: IO[str], progress: Progres
     environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_PIP}
     log.write(f"$ {' '.join(command)}\n")
     last: deque[str] = deque(maxlen=200)
+    fraction = 0.1
     process = start_bound(
         command,
         env=environment,
@@ -209,7 +210,9 @@ def _run_pip(spec: ToolSpec, command: list[str], log: IO[str], progress: Progres
                 line = raw.decode("utf-8", "replace").rstrip()
                 log.write(line + "\n")
                 last.append(line)
-                progress(_fraction(line), line.strip())
+                if line.startswith("Installing collected packages"):
+                    fraction = 0.7
+                progress(fraction, line.strip())
         code = process.wait()
     finally:
         if process.poll() is None:
@@ -226,8 +229,3 @@ def _run_pip(spec: ToolSpec, command: list[str], log: IO[str], progress: Progres
             details={"pip": shown, "exit_code": code},
             code="install_failed",
         )
-
-
-def _fraction(line: str) -> float:
-    """How far pip is, as far as its lines tell."""
-    return 0.7 if line.startswith(("Building", "Installing")) else 0.1

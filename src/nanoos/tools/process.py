@@ -37,6 +37,8 @@ _LINES_KEPT: Final = 40
 _LINES_SHOWN: Final = 6
 _LOG_LIMIT_BYTES: Final = 4 << 20
 _END_S: Final = 5.0
+_LEAVING_S: Final = 1.0
+"""A process that closed its pipe is given so long to end by itself: its exit code tells why."""
 
 
 class ToolError(EngineError):
@@ -130,7 +132,7 @@ class ToolProcess:
                 raise refusal.error from None
             except BaseException as error:
                 self._running = None
-                running.end()
+                running.end(after_s=_LEAVING_S if isinstance(error, PipeClosedError) else 0.0)
                 if isinstance(error, PipeTimeoutError):
                     raise ToolError(
                         f"{self.name} did not answer within {timeout_s:g} s and was ended.",
@@ -166,7 +168,7 @@ class ToolProcess:
         try:
             header, _ = running.pipe.receive(time.monotonic() + self._start_timeout_s)
         except (PipeClosedError, serve.ProtocolError) as error:
-            running.end()
+            running.end(after_s=_LEAVING_S)
             crash = running.crash(self.name, "while it started", error)
             raise UnavailableError(
                 crash.message, hint=crash.hint, details=crash.details, code="tool_broken"
@@ -253,9 +255,11 @@ class _Running:
         """Whether the process runs."""
         return self.process.poll() is None
 
-    def end(self) -> None:
-        """End the process with all that it started."""
+    def end(self, *, after_s: float = 0.0) -> None:
+        """End the process with all that it started, if it does not end within ``after_s``."""
         self._finalizer.detach()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=after_s)
         _kill(self.process)
         self._keeper.join(timeout=_END_S)
         self.pipe.close()

@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-with warnings.catch_warnings():  # e3nn of that time reads its own constants the old way
+# The e3nn that MACE pins reads its own constants in a way that newer torch wants to be told of.
+os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+
+with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from e3nn import o3
     from mace import modules
     from mace.tools.scripts_utils import extract_config_mace_model
-
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 torch.set_flush_denormal(True)
@@ -37,7 +39,9 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _loaded: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {}
 
 
-def convert(fields: dict[str, Any], _arrays: Any, report: Any) -> tuple[dict[str, Any], dict]:
+def convert(
+    fields: dict[str, Any], _arrays: Any, report: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the model file ``source`` (runs code in it) and write ``target``."""
     report(0.1, "reading the model file")
     with warnings.catch_warnings():
@@ -86,7 +90,7 @@ def compute(
 
 def _settings(model: Any) -> dict[str, Any]:
     """What rebuilds the network, in JSON types."""
-    config = extract_config_mace_model(model)
+    config: dict[str, Any] = extract_config_mace_model(model)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     if dtype not in _DTYPES:
         raise ValueError(f"models of {dtype} are not supported")
