@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanoos.config import Settings, load_settings
 from nanoos.core.errors import ConfigError, UnavailableError
+from nanoos.core.folders import set_data_dir
 from nanoos.db import ArtifactStore, Database
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 def build_services(settings: Settings) -> Services:
     """Wire all services; the database must be at the current schema already."""
+    set_data_dir(settings.data_dir)
     set_device(settings.device)
     set_threads(settings.threads_per_job)
     database = Database(settings.resolved_database_url)

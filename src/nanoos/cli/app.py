@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
@@ -12,6 +13,7 @@ from nanoos import __version__
 from nanoos.cli.lazy import LazyCommand, LazyGroup, PipeClosedError
 from nanoos.cli.problems import report_defect, report_error, report_usage
 from nanoos.core.errors import NanoosError
+from nanoos.core.folders import set_data_dir
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -43,6 +45,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("keys", "keys:app", "Create, list and revoke API keys."),
             ("config", "config:app", "Show the settings and where each comes from."),
             ("db", "db:app", "Migrate the database."),
+            ("tools", "tools:app", "Programs in environments of their own: install, remove."),
             ("doctor", "doctor:app", "Say what is installed, what works and what is missing."),
         ),
     }.items()
@@ -96,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    set_data_dir(_configured_data_dir)
     try:
         answer: Any = command_group().main(
             args=arguments, prog_name="nanoos", standalone_mode=False
@@ -116,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if answer == INTERRUPTED:
         return _interrupted()
     return answer if isinstance(answer, int) else 0
+
+
+def _configured_data_dir() -> Path:
+    from nanoos.config import load_settings
+
+    return load_settings().data_dir
 
 
 def _interrupted() -> int:

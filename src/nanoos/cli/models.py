@@ -70,13 +70,13 @@ def list_models(*, as_json: options.Json = False) -> None:
 
 def _potentials() -> list[dict[str, Any]]:
     from nanoos.core.errors import UnavailableError
-    from nanoos.potentials import POTENTIALS
+    from nanoos.potentials import POTENTIALS, check_potential
 
     rows = []
     for name in POTENTIALS.names():
         missing = command = None
         try:
-            POTENTIALS.get(name)
+            check_potential(name)
         except UnavailableError as error:
             missing, command = error.message, error.hint
         rows.append(

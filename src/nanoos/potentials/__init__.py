@@ -14,6 +14,7 @@ from nanoos.potentials.registry import (
     DEFAULT_POTENTIAL,
     POTENTIALS,
     REFERENCE_POTENTIAL,
+    check_potential,
     get_potential,
 )
 from nanoos.potentials.relaxation import Relaxation, relax
@@ -30,6 +31,7 @@ __all__ = [
     "Relaxation",
     "build_references",
     "check_elements",
+    "check_potential",
     "covered_elements",
     "formation_energy_ev_per_atom",
     "get_potential",

@@ -23,6 +23,18 @@ REFERENCE_POTENTIAL: Final = "LJ"
 """Cheap and about no real material: for tests, never a default and never suggested."""
 
 
+def check_potential(name: str) -> None:
+    """Refuse a potential that cannot run here, without loading it.
+
+    Raises:
+        NotFoundError: no such potential.
+        UnavailableError: a package, a tool or weights are missing; the hint has the commands.
+    """
+    check = getattr(POTENTIALS.get(name), "check_available", None)
+    if check is not None:
+        check()
+
+
 def get_potential(name: str = DEFAULT_POTENTIAL, *, device: str | None = None) -> Potential:
     """The potential called ``name``, its weights loaded once in a process.
 
