@@ -12,6 +12,7 @@ from nanoos.db import ArtifactStore, Database
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
 from nanoos.services.container import Services
+from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
@@ -50,6 +51,7 @@ def build_services(settings: Settings) -> Services:
         materials=MaterialService(database),
         structures=structures,
         predictions=PredictionService(database, structures),
+        features=FeatureService(database, artifacts, structures, jobs),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,

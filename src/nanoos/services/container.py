@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nanoos.db import ArtifactStore, Database
 from nanoos.services.campaigns import CampaignService
+from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
@@ -27,6 +28,7 @@ class Services:
     materials: MaterialService
     structures: StructureService
     predictions: PredictionService
+    features: FeatureService
     jobs: JobService
     job_files: JobFiles
     simulations: SimulationService

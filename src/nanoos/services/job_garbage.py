@@ -1,14 +1,26 @@
 """Collecting what no job needs any more: unnamed artifacts, run folders of ended jobs."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
-from nanoos.db import ArtifactTable, Database, JobTable, ModelTable, db_now
+from nanoos.db import (
+    ArtifactTable,
+    Database,
+    DatasetTable,
+    JobTable,
+    ModelTable,
+    StructureFeatureTable,
+    db_now,
+)
 from nanoos.db.jobs import TERMINAL_STATES
+from nanoos.services.datasets import IMPORT_JOB
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 
@@ -63,8 +75,21 @@ def _named(database: Database) -> set[str]:
         rows = chain(
             session.scalars(select(JobTable.files).execution_options(yield_per=500)),
             session.scalars(select(ModelTable.files).execution_options(yield_per=500)),
+            session.scalars(select(DatasetTable.files).execution_options(yield_per=500)),
+            _uploads(session),
         )
-        return {entry["sha256"] for entries in rows for entry in entries or ()}
+        named = {entry["sha256"] for entries in rows for entry in entries or ()}
+        return named | set(session.scalars(select(StructureFeatureTable.graph_repr).distinct()))
+
+
+def _uploads(session: Session) -> Iterator[list[dict[str, Any]]]:
+    """Uploaded files that queued and running imports still have to read."""
+    payloads = session.scalars(
+        select(JobTable.payload).where(
+            JobTable.kind == IMPORT_JOB, JobTable.state.not_in(TERMINAL_STATES)
+        )
+    )
+    return ([payload["upload"]] for payload in payloads if "upload" in payload)
 
 
 def _collect_folders(
