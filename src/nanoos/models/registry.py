@@ -15,6 +15,7 @@ MODEL_REGISTRY: Registry[Callable[[], PropertyModel]] = Registry(
     {
         "CHGNet": "nanoos.models.formation_energy:CHGNetFormationEnergy",
         "MEAN": "nanoos.models.mean:MeanModel",
+        "RandomForest": "nanoos.models.baseline:RandomForest",
         "STUB": "nanoos.models.stub:StubModel",
         "SevenNet": "nanoos.models.formation_energy:SevenNetFormationEnergy",
     },

@@ -86,6 +86,35 @@ class TreeEnsemble:
             scale=scale,
         )
 
+    @classmethod
+    def from_histogram_boosting(cls, model: Any) -> Self:
+        """The ensemble of a fitted ``HistGradientBoosting`` regressor or binary classifier.
+
+        It answers the raw score: the prediction, or the logarithm of the odds.
+
+        Args:
+            model: Fitted on numbers without missing values or categories.
+        """
+        trees = [stage[0].nodes for stage in model._predictors]  # noqa: SLF001 - no public way
+        sizes = np.array([len(nodes) for nodes in trees])
+        roots = np.cumsum(sizes) - sizes
+        nodes = np.concatenate(trees)
+        shift = np.repeat(roots, sizes)
+        leaf = nodes["is_leaf"].astype(np.bool_)
+        own = np.arange(len(nodes))
+        return cls(
+            roots=roots.astype(np.int32),
+            feature=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int16),
+            threshold=_rounded_down(np.where(leaf, 0.0, nodes["num_threshold"])),
+            left=np.where(leaf, own, nodes["left"] + shift).astype(np.int32),
+            right=np.where(leaf, own, nodes["right"] + shift).astype(np.int32),
+            value=nodes["value"].astype(np.float32),
+            depth=int(nodes["depth"].max()),
+            n_features=int(model.n_features_in_),
+            offset=float(np.ravel(model._baseline_prediction)[0]),  # noqa: SLF001
+            scale=1.0,
+        )
+
     def leaves(self, rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """(n_rows, n_trees), the answer of each tree, from ``rows`` (n_rows, n_features).
 
