@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from nanoos.core.errors import NotFoundError
 from nanoos.db import Database
 from nanoos.db.migrate import current_revision, downgrade, head_revision, upgrade
+from nanoos.services.shipped_models import sync_shipped_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ def schema_state(database_url: str) -> SchemaState:
 
 
 def migrate_up(database_url: str, revision: str = "head") -> SchemaState:
-    """Migrate up to ``revision``.
+    """Migrate up to ``revision``; at the head, register the models that are shipped.
 
     Raises:
         NotFoundError: there is no such revision.
@@ -48,7 +49,10 @@ def migrate_up(database_url: str, revision: str = "head") -> SchemaState:
     """
     with _opened(database_url) as database:
         upgrade(database, revision)
-        return _state(database)
+        state = _state(database)
+        if state.up_to_date:
+            sync_shipped_models(database)
+        return state
 
 
 def migrate_down(database_url: str, revision: str) -> SchemaState:

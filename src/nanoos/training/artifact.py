@@ -1,7 +1,7 @@
 """Between a training run and checkpoint files: where it starts, and what it leaves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,9 +9,16 @@ from typing import Any, Final
 import nanoos
 from nanoos.core.errors import ConfigError
 from nanoos.datasets.normalisation import TargetNormaliser
-from nanoos.models.checkpoints import Checkpoint, Header, Target, load_checkpoint, save_checkpoint
+from nanoos.models.checkpoints import (
+    Checkpoint,
+    Header,
+    NetworkState,
+    Target,
+    load_checkpoint,
+    save_checkpoint,
+)
 from nanoos.training.config import TrainingConfig
-from nanoos.training.network import Network, Parameters, parameters_from
+from nanoos.training.network import Parameters, parameters_from
 from nanoos.training.preparing import DividedRows
 
 LOWEST: Final[Mapping[str, float]] = {
@@ -88,38 +95,37 @@ def starting_point(path: Path, config: TrainingConfig) -> StartingPoint:
     )
 
 
-def write_model(
+def write_checkpoint(
     path: Path,
-    networks: Sequence[Network],
+    states: tuple[NetworkState, ...],
     *,
     config: TrainingConfig,
-    parameters: Parameters,
+    parameters: Mapping[str, Any],
     rows: DividedRows,
     metrics: Mapping[str, Any],
     training: Mapping[str, Any],
 ) -> str:
-    """Write the trained networks as one checkpoint; returns its SHA-256.
+    """Write a trained model as one checkpoint; returns its SHA-256.
 
     Args:
         path: The file.
-        networks: The members, with their final weights.
+        states: Final weights of each member.
         config: What was asked for.
-        parameters: Of each network.
+        parameters: Hyper-parameters of each member.
         rows: What they were trained on.
         metrics: Target to what was measured.
         training: What else is to be said of the run.
     """
-    dataset = rows.dataset
     header = Header(
         family=config.model,
         name=config.name,
         version=config.version,
-        parameters=asdict(parameters),
+        parameters=dict(parameters),
         targets=tuple(
             _target(name, normaliser, rows)
-            for name, normaliser in zip(dataset.targets, rows.normalisers, strict=True)
+            for name, normaliser in zip(rows.dataset.targets, rows.normalisers, strict=True)
         ),
-        n_members=len(networks),
+        n_members=len(states),
         dataset={key: rows.info[key] for key in ("name", "sha256", "n_rows", "report")},
         split={
             key: rows.info[key]
@@ -130,7 +136,6 @@ def write_model(
         code_version=nanoos.__version__,
         created=datetime.now(UTC).date().isoformat(),
     )
-    states = tuple(network.to("cpu").state_dict() for network in networks)
     return save_checkpoint(path, Checkpoint(header=header, members=states))
 
 

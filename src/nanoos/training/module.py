@@ -194,7 +194,10 @@ class NetworkTraining(LightningModule):
         config = self._config
         trainable = [p for p in self.network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=config.precision == "32"
+            trainable,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=config.precision == "32",
         )
         total = self._steps_per_epoch * config.epochs
         if config.schedule == "plateau":

@@ -6,6 +6,7 @@ the folder and talk over the loopback interface.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -53,7 +54,8 @@ def fit_in_processes(
     from safetensors.torch import save_file
 
     shared = folder / "shared"
-    shared.mkdir(exist_ok=True)
+    shutil.rmtree(shared, ignore_errors=True)  # of an attempt that was killed
+    shared.mkdir()
     data.save(shared)
     save_file({name: value.contiguous() for name, value in first_weights.items()}, shared / "first")
     document = {
@@ -63,8 +65,6 @@ def fit_in_processes(
         "run_key": run_key,
     }
     (shared / "run.json").write_text(json.dumps(document))
-    for name in ("meeting", "progress.json", *(f"error_{r}.json" for r in range(64))):
-        (shared / name).unlink(missing_ok=True)
     processes = [
         start_bound(
             [sys.executable, "-m", "nanoos.training.parallel", str(folder), str(rank)],
@@ -78,6 +78,7 @@ def fit_in_processes(
         for process in processes:
             process.kill()
             process.wait()
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 def _environment(rank: int) -> dict[str, str]:

@@ -175,6 +175,9 @@ def _info(
         "seed": config.seed,
         "split_sha256": built.split.sha256,
         "n_rows": len(built.dataset),
+        "n_labelled": {
+            name: int(np.isfinite(values).sum()) for name, values in built.dataset.targets.items()
+        },
         "n_train": len(train),
         "n_val": len(built.split.val),
         "n_test": len(built.split.test),

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nanoos.core.errors import InvalidInputError
 from nanoos.datasets.dataset import Dataset
 from nanoos.potentials.runtime import default_device, torch_device
-from nanoos.training.artifact import StartingPoint, starting_point, write_model
+from nanoos.training.artifact import StartingPoint, starting_point, write_checkpoint
 from nanoos.training.config import TrainingConfig
 from nanoos.training.data import Progress, TrainingSet
 from nanoos.training.loop import CHECKPOINT, FittedNetwork, fit, predict
@@ -28,10 +28,8 @@ from nanoos.training.network import (
 )
 from nanoos.training.parallel import fit_in_processes
 from nanoos.training.preparing import DividedRows, Held, divide, training_set
-from nanoos.training.result import TrainingResult, half_widths, measured
+from nanoos.training.result import HISTORY_FILE, TrainingResult, evaluate, write_held_out
 
-HELD_OUT_FILE = "held_out.json"
-HISTORY_FILE = "history.json"
 _GRAPHS_SHARE = 0.05
 """Part of the progress bar that the graphs take."""
 
@@ -246,11 +244,11 @@ class _Run:
             self._predicted(networks, self._rows.test),
         )
         path = self._folder / f"{self._config.name}.safetensors"
-        weights_sha256 = write_model(
+        weights_sha256 = write_checkpoint(
             path,
-            networks,
+            tuple(network.to("cpu").state_dict() for network in networks),
             config=self._config,
-            parameters=self._parameters,
+            parameters=asdict(self._parameters),
             rows=self._rows,
             metrics=metrics,
             training={
@@ -273,33 +271,3 @@ class _Run:
             wall_time_s=time.monotonic() - began,
             held_out=write_held_out(self._rows, self._folder),
         )
-
-
-def evaluate(
-    rows: DividedRows, on_val: npt.NDArray[np.float64], on_test: npt.NDArray[np.float64]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Errors on test rows and on validation rows, by target.
-
-    The widths of the intervals whose coverage is measured come from the validation rows, so
-    none is measured where there are no others.
-
-    Args:
-        rows: With the labels.
-        on_val: (n_val, n_targets), predicted.
-        on_test: (n_test, n_targets), predicted.
-    """
-    metrics, validation = {}, {}
-    apart = rows.info["measured_on"] == "test"
-    for column, (name, unit) in enumerate(rows.dataset.units.items()):
-        val, test = rows.values[rows.val, column], rows.values[rows.test, column]
-        widths = half_widths(on_val[:, column], val) if apart else {}
-        metrics[name] = measured(on_test[:, column], test, unit=unit, half_widths=widths)
-        validation[name] = measured(on_val[:, column], val, unit=unit, half_widths={})
-    return metrics, validation
-
-
-def write_held_out(rows: DividedRows, folder: Path) -> Path:
-    """Write which rows were held out, for a later run to hold them out again."""
-    path = folder / HELD_OUT_FILE
-    path.write_text(json.dumps(rows.held_out))
-    return path
