@@ -24,6 +24,9 @@ from nanoos.structures.io import write_atomically
 if TYPE_CHECKING:
     import torch
 
+    from nanoos.models.networks.alignn import ALIGNN
+    from nanoos.models.networks.cgcnn import CGCNN
+
 FORMAT_VERSION: Final = 1
 _HEADER_KEY: Final = "nanoos"
 _ARRAYS: Final = "array"
@@ -134,7 +137,7 @@ class Checkpoint:
     arrays: Arrays = field(default_factory=dict)
     sha256: str = ""
 
-    def network(self, member: int = 0) -> "torch.nn.Module":
+    def network(self, member: int = 0) -> "CGCNN | ALIGNN":
         """The network of one member, in evaluation mode, on the CPU."""
         network = new_network(
             self.header.family, self.header.parameters, [t.name for t in self.header.targets]
@@ -149,7 +152,7 @@ class Checkpoint:
 
 def new_network(
     family: str, parameters: Mapping[str, Any], targets: Sequence[str]
-) -> "torch.nn.Module":
+) -> "CGCNN | ALIGNN":
     """An untrained network.
 
     Raises:
