@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from nanoos.config import Settings, load_settings
 from nanoos.core.errors import ConfigError, UnavailableError
 from nanoos.core.folders import set_data_dir
+from nanoos.datasets.readers.databases import DatabaseAccess
 from nanoos.db import ArtifactStore, Database
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
 from nanoos.services.container import Services
+from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
@@ -57,6 +59,13 @@ def build_services(settings: Settings) -> Services:
         simulations=simulations,
         campaigns=campaigns,
         reports=ReportService(campaigns, simulations),
+        datasets=DatasetService(
+            database,
+            artifacts,
+            jobs,
+            downloads=settings.data_dir / "downloads",
+            access=DatabaseAccess(mp_api_key=settings.mp_api_key.get_secret_value()),
+        ),
         close=database.dispose,
     )
 

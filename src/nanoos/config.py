@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """Device of models and potentials: ``cpu``, ``cuda``, ``cuda:1``."""
     log_level: str = "info"
     """debug, info, warning or error."""
+    mp_api_key: SecretStr = SecretStr("")
+    """Key of the Materials Project's API; empty: data sets cannot be imported from it."""
     max_upload_mb: int = Field(default=256, ge=1, le=16384)
     """Largest upload, MB."""
 

@@ -23,6 +23,7 @@ from nanoos.api.rendering import PredictionRenderer
 from nanoos.api.routes import (
     auth,
     campaigns,
+    datasets,
     health,
     jobs,
     materials,
@@ -49,6 +50,7 @@ _VERSIONED: Final = (
     jobs,
     simulations,
     campaigns,
+    datasets,
 )
 _DESCRIPTION: Final = (
     "Suggest, predict with uncertainty, choose, simulate, learn. Every error has the shape "

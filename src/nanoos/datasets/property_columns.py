@@ -280,6 +280,17 @@ def _known(columns: Iterable[str]) -> str:
     return f"Columns: {', '.join(names[:40])}{', ...' if len(names) > 40 else ''}."  # noqa: PLR2004
 
 
+def some_values(values: dict[str, float]) -> dict[str, float]:
+    """``values``, of which there must be one. Raises InvalidInputError (``no_target_value``)."""
+    if not values:
+        raise InvalidInputError(
+            "The row has no number for any of the targets.",
+            hint="Fill in a cell, or leave the row out.",
+            code="no_target_value",
+        )
+    return values
+
+
 ReadCells = Callable[[Mapping[str, object]], dict[str, float]]
 
 

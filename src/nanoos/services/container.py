@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nanoos.db import ArtifactStore, Database
 from nanoos.services.campaigns import CampaignService
+from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
@@ -34,4 +35,5 @@ class Services:
     simulations: SimulationService
     campaigns: CampaignService
     reports: ReportService
+    datasets: DatasetService
     close: Callable[[], None]

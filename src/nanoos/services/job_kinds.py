@@ -80,6 +80,7 @@ JOB_KINDS: Registry[JobKind] = Registry(
     "nanoos.job_kinds",
     {
         "campaign": "nanoos.services.campaign_steps:CAMPAIGN",
+        "dataset_import": "nanoos.services.dataset_jobs:DATASET_IMPORT",
         "features": "nanoos.services.feature_jobs:FEATURES",
         "probe": "nanoos.services.probe:PROBE",
         "simulation": "nanoos.services.simulation_jobs:SIMULATION",

@@ -6,13 +6,14 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from nanoos.core.errors import ConflictError, InvalidInputError, NotFoundError
-from nanoos.db import CampaignTable, Database, JobTable, Table
+from nanoos.db import CampaignTable, Database, DatasetTable, JobTable, Table
 from nanoos.services.access import Principal, visible
 
 MIN_PREFIX: Final = 6
 _HEX_DIGITS: Final = 32
 _TABLES: Final[dict[str, type[Table]]] = {
     "campaign": CampaignTable,
+    "dataset": DatasetTable,
     "job": JobTable,
 }
 

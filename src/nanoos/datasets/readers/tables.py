@@ -12,7 +12,13 @@ from typing import IO, Any, Final
 from nanoos.core.errors import InvalidInputError, NanoosError, UnavailableError
 from nanoos.core.records import LevelOfTheory
 from nanoos.datasets.dataset import SPLIT_NAMES
-from nanoos.datasets.property_columns import TargetColumn, cell_reader, choose_targets, normal_name
+from nanoos.datasets.property_columns import (
+    TargetColumn,
+    cell_reader,
+    choose_targets,
+    normal_name,
+    some_values,
+)
 from nanoos.datasets.readers.cells import refusal_of, structure_of_cell
 from nanoos.datasets.readers.json_stream import JsonCursor
 from nanoos.datasets.readers.options import ReadOptions
@@ -135,7 +141,7 @@ def _rows(
         try:
             row = DatasetRow(
                 structure=structure_of_cell(record.get(structure), folder=table.folder),
-                targets=_some(read_targets(record)),
+                targets=some_values(read_targets(record)),
                 source=source,
                 id=source.id or f"{table.name}-{number}",
                 split=_split_word(record.get(split)) if split else None,
@@ -144,16 +150,6 @@ def _rows(
             yield RefusedRow(source=source, error=refusal_of(problem))
         else:
             yield row
-
-
-def _some(values: dict[str, float]) -> dict[str, float]:
-    if not values:
-        raise InvalidInputError(
-            "The row has no number for any of the targets.",
-            hint="Fill in a cell, or leave the row out.",
-            code="no_target_value",
-        )
-    return values
 
 
 def _split_word(cell: Any) -> str | None:

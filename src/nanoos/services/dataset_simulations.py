@@ -1,0 +1,166 @@
+"""Simulation results as rows of a data set; unlike ones are never pooled."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from nanoos.core.errors import InvalidInputError
+from nanoos.core.records import LevelOfTheory
+from nanoos.datasets.property_columns import TargetColumn, cell_reader, choose_targets, some_values
+from nanoos.datasets.readers.cells import refusal_of, structure_of_cell
+from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
+from nanoos.db import Database, JobTable, SimulationResultTable, SimulationTable
+from nanoos.services.access import Principal, visible
+from nanoos.services.dataset_records import SimulationRows
+
+_BATCH: Final = 500
+_ENERGIES: Final = ("energy_per_atom", "formation_energy")
+
+
+def simulation_rows(
+    database: Database,
+    who: Principal,
+    wanted: SimulationRows,
+    *,
+    targets: Mapping[str, str],
+) -> RowStream:
+    """Final structures with the values of the results that ``who`` may see, oldest first.
+
+    Args:
+        database: Where they are.
+        who: Who asks.
+        wanted: Engine, workflow and potential.
+        targets: Property name to name of a value (``bulk_modulus``: ``bulk_modulus_gpa``);
+            empty: all values with well-known names.
+
+    Raises:
+        InvalidInputError: there is no such result, or there are several potentials or versions
+            of one (``unlike_levels``): their numbers mean different things.
+    """
+    with database.read() as session:
+        makers = _makers(session, who, wanted)
+        names = _value_names(session, who, wanted)
+    maker = _only(makers, wanted)
+    chosen = choose_targets(names, targets, {})
+    levels = {one.target: _level(maker, one.target) for one in chosen}
+    return RowStream(
+        name=f"{wanted.engine} {wanted.workflow} ({maker['producer']} {maker['version']})",
+        rows=_rows(database, who, wanted, chosen, levels),
+        units={one.target: one.unit for one in chosen},
+        level_of_theory={name: level for name, level in levels.items() if level is not None},
+        columns={one.target: one.column for one in chosen},
+        total=sum(count for _, count in makers),
+    )
+
+
+def _query(who: Principal, wanted: SimulationRows, *columns: Any) -> Select[Any]:
+    query = (
+        select(*columns)
+        .select_from(SimulationResultTable)
+        .join(SimulationTable, SimulationTable.id == SimulationResultTable.simulation_id)
+        .join(JobTable, JobTable.id == SimulationTable.job_id)
+        .where(
+            func.lower(SimulationTable.engine) == wanted.engine.lower(),
+            SimulationTable.workflow == wanted.workflow,
+            SimulationResultTable.final_structure.is_not(None),
+            visible(JobTable, who),
+        )
+    )
+    if wanted.potential is not None:
+        named = SimulationTable.parameters["potential"].as_string()
+        query = query.where(func.lower(named) == wanted.potential.lower())
+    return query
+
+
+_PROVENANCE: Final = SimulationResultTable.record["provenance"]
+
+
+def _makers(
+    session: Session, who: Principal, wanted: SimulationRows
+) -> list[tuple[dict[str, str], int]]:
+    """Producer, version and weights of the results, each with how many there are."""
+    keys = ("producer", "version", "weights_sha256")
+    columns = [_PROVENANCE[key].as_string().label(key) for key in keys]
+    rows = session.execute(_query(who, wanted, *columns, func.count()).group_by(*keys))
+    return [(dict(zip(keys, row[:3], strict=True)), row[3]) for row in rows]
+
+
+def _only(makers: list[tuple[dict[str, str], int]], wanted: SimulationRows) -> dict[str, str]:
+    if not makers:
+        raise InvalidInputError(
+            f"There are no results of {wanted.engine} {wanted.workflow}.",
+            hint="Run some: nanoos simulate STRUCTURE, or nanoos discover CAMPAIGN.yaml.",
+            code="no_rows",
+        )
+    if len(makers) > 1:
+        named = ", ".join(f"{m['producer']} {m['version']} ({n} results)" for m, n in makers)
+        raise InvalidInputError(
+            f"These results come from {named}: unlike numbers are never pooled.",
+            hint="Choose one: --potential NAME.",
+            details={"makers": [maker for maker, _ in makers]},
+            code="unlike_levels",
+        )
+    return makers[0][0]
+
+
+def _value_names(session: Session, who: Principal, wanted: SimulationRows) -> list[str]:
+    newest = _query(who, wanted, SimulationResultTable.values)
+    newest = newest.order_by(SimulationResultTable.created_at.desc()).limit(1)
+    return sorted(session.scalar(newest) or {})
+
+
+def _level(maker: Mapping[str, str], target: str) -> LevelOfTheory | None:
+    """What a number of this potential means; formation energies have a reference of their own."""
+    from nanoos.models.formation_energy import PotentialFormationEnergy
+    from nanoos.potentials import POTENTIALS
+
+    potential = maker["producer"].rpartition("/")[2]
+    if potential not in POTENTIALS:
+        return None
+    level: LevelOfTheory = POTENTIALS.get(potential).level_of_theory  # type: ignore[assignment]
+    if target not in _ENERGIES or target == "energy_per_atom":
+        return level
+    for model in PotentialFormationEnergy.__subclasses__():
+        if model.potential_name == potential:
+            return model.level_of_theory
+    version = maker["version"].rpartition("/")[2]
+    return LevelOfTheory(
+        functional=level.functional,
+        corrections=level.corrections,
+        reference=f"{potential} {version} elements",
+    )
+
+
+def _rows(
+    database: Database,
+    who: Principal,
+    wanted: SimulationRows,
+    targets: list[TargetColumn],
+    levels: Mapping[str, LevelOfTheory | None],
+) -> Iterator[DatasetRow | RefusedRow]:
+    read = cell_reader(targets)
+    known = {name: level for name, level in levels.items() if level is not None}
+    query = _query(who, wanted, SimulationResultTable, SimulationTable.structure_id)
+    query = query.order_by(SimulationResultTable.created_at, SimulationResultTable.id)
+    with database.read() as session:
+        for result, structure_id in session.execute(query.execution_options(yield_per=_BATCH)):
+            source = RowSource(
+                kind="simulation",
+                name=f"{wanted.engine} {wanted.workflow}",
+                id=str(result.simulation_id),
+            )
+            try:
+                values = some_values(read(result.values))
+                row = DatasetRow(
+                    structure=structure_of_cell(result.final_structure),
+                    targets=values,
+                    source=source,
+                    id=str(structure_id),
+                    level_of_theory=known,
+                )
+            except Exception as problem:  # noqa: BLE001 - one bad row never fails the rest
+                yield RefusedRow(source=source, error=refusal_of(problem))
+            else:
+                yield row
