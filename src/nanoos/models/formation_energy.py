@@ -43,6 +43,7 @@ class PotentialFormationEnergy:
     description: ClassVar[str]
     license: ClassVar[str]
     package: ClassVar[str]
+    NOTES: ClassVar[tuple[str, ...]] = _NOTES
     published: ClassVar[tuple[TestError, ...]] = ()
 
     def info(self) -> ModelInfo:

@@ -15,7 +15,12 @@ CORDERO_ELEMENTS: Final = frozenset(SYMBOLS[1:97])
 _LIGHT: Final = {
     "CHGNet": MPTRJ_ELEMENTS,
     "LJ": CORDERO_ELEMENTS,
+    "M3GNET": MPTRJ_ELEMENTS,
+    "M3GNET-MatPES-PBE": MPTRJ_ELEMENTS,
+    "M3GNET-MatPES-r2SCAN": MPTRJ_ELEMENTS,
     "SevenNet": MPTRJ_ELEMENTS,
+    "TensorNet-MatPES-PBE": MPTRJ_ELEMENTS,
+    "TensorNet-MatPES-r2SCAN": MPTRJ_ELEMENTS,
 }
 """Known here so that a refusal does not load torch; a plug-in's class says its own."""
 
@@ -38,11 +43,13 @@ def covered_elements(name: str) -> frozenset[str]:
 
 def potentials_covering(elements: Iterable[str]) -> list[str]:
     """Names of the potentials, the reference member excepted, that cover all ``elements``."""
-    from nanoos.potentials.registry import POTENTIALS, REFERENCE_POTENTIAL
+    from nanoos.potentials.registry import POTENTIALS, REFERENCE_POTENTIAL, can_run
 
     wanted = set(elements)
     found = []
     for name in POTENTIALS.names():
+        if not can_run(name):
+            continue
         try:
             covered = covered_elements(name)
         except UnavailableError:
