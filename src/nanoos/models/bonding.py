@@ -21,7 +21,7 @@ _SOFTNESS_A: Final = 0.37  # of a bond valence, DOI 10.1107/S0108768190011041
 _RIDGE: Final = 1.0  # rows of prior weight at the mean radius
 _PAIR_PRIOR: Final = 5.0  # bonds of prior weight at the sum of the radii
 _ATOM_PRIOR: Final = 20.0  # atoms of prior weight at the mean over all elements
-_CONTACT_REACH: Final = 4  # nearest neighbours whose directions are compared
+_ISOTROPIC: Final = 0.05  # weight of a round surrounding, for atoms with one shell only
 _SAME_SHELL: Final = 2e-3  # relative difference of two distances of one shell
 _FAR_A: Final = 9.0  # stands for a neighbour that is not there
 
@@ -128,7 +128,7 @@ class BondReference:
 def descriptor_names() -> tuple[str, ...]:
     """Names of the columns of :meth:`BondReference.describe`."""
     atoms = tuple(f"{stat}_{name}" for stat in STATISTICS for name in ATOM_QUANTITIES)
-    order = ("missing", "same_shell", "largest_cosine", "smallest_cosine", "asymmetry", "lopsided")
+    order = ("missing", "same_shell", "widest", "narrowest", "near_lopsided", "lopsided")
     kinds = ("mean_electronegativity", "std_electronegativity", "mean_log_mass", "std_log_mass")
     return (*atoms, *order, *kinds)
 
@@ -159,23 +159,26 @@ def _radii(
 
 
 def _order(graphs: PackedGraphs) -> FloatArray:
-    """(n_atoms, 6): missing neighbours, equal distances, cosines of near bonds, one-sidedness.
+    """(n_atoms, 6): missing neighbours, equal distances, and how the neighbours are spread.
 
-    The last two are the lengths of the mean direction to the neighbours, with near bonds alone
-    and with all: an atom at the edge of a molecule has all its neighbours on one side.
+    Widest and narrowest are the extreme second moments of the directions to the neighbours; an
+    atom at the edge of a molecule is lopsided, with all its neighbours on one side. Weights fall
+    to zero at the last distance, so it does not matter which atoms of its shell were kept.
     """
     distances = _finite(graphs.distances)
     missing = (~np.isfinite(graphs.distances)).mean(axis=1)
     same = (np.diff(distances, axis=1) < _SAME_SHELL * distances[:, 1:]).mean(axis=1)
     unit = graphs.vectors / np.maximum(distances[..., None], 1e-6)
-    near = unit[:, :_CONTACT_REACH]
-    first, second = np.triu_indices(near.shape[1], k=1)
-    cosines = np.einsum("aid,ajd->aij", near, near)[:, first, second]
-    weights = np.exp(-(distances - distances[:, :1]) / _SOFTNESS_A)
-    pull = np.linalg.norm((unit * weights[..., None]).sum(axis=1), axis=1) / weights.sum(axis=1)
-    side = np.linalg.norm(unit.mean(axis=1), axis=1)
-    columns = [missing, same, cosines.max(axis=1), cosines.min(axis=1), pull, side]
-    return np.stack(columns, axis=1).astype(np.float64)
+    weights = np.maximum(1 - distances / distances[:, -1:], 0)
+    near = weights * np.exp(-(distances - distances[:, :1]) / _SOFTNESS_A)
+    moments = np.einsum("aj,ajx,ajy->axy", weights, unit, unit) + _ISOTROPIC / 3 * np.eye(3)
+    moments /= weights.sum(axis=1)[:, None, None] + _ISOTROPIC
+    extremes = np.linalg.eigvalsh(moments)[:, [2, 0]]
+    sides = [
+        np.linalg.norm((unit * w[..., None]).sum(axis=1), axis=1) / (w.sum(axis=1) + _ISOTROPIC)
+        for w in (near, weights)
+    ]
+    return np.column_stack([missing, same, extremes, *sides])
 
 
 def _kinds(graphs: PackedGraphs, starts: npt.NDArray[np.int64]) -> FloatArray:
