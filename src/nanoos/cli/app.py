@@ -25,6 +25,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
     for panel, rows in {
         _CRYSTALS: (
             ("predict", "predict:app", "Predict properties of the crystals in files or folders."),
+            ("features", "features:app", "Crystal graphs and scalars of the crystals in files."),
             ("relax", "relax:app", "Relax a crystal with a universal potential, symmetry kept."),
             ("structures", "structures:app", "Import, list, show, export and delete structures."),
             ("show", "show:app", "Every prediction and result of a structure, with its origin."),
