@@ -7,6 +7,7 @@ from nanoos.db.datasets import DatasetTable
 from nanoos.db.features import StructureFeatureTable
 from nanoos.db.jobs import JobEventTable, JobTable
 from nanoos.db.materials import MaterialTable, StructureTable
+from nanoos.db.monitoring import ModelAlertTable
 from nanoos.db.predictions import ModelTable, PredictionTable
 from nanoos.db.session import Database, insert_if_absent
 from nanoos.db.simulations import SimulationResultTable, SimulationTable
@@ -32,6 +33,7 @@ __all__ = [
     "JobEventTable",
     "JobTable",
     "MaterialTable",
+    "ModelAlertTable",
     "ModelTable",
     "PredictionTable",
     "RefreshTokenTable",
