@@ -125,17 +125,21 @@ def _coverage(header: Header) -> list[str]:
     )
     return [
         "## Uncertainty",
-        "Observed coverage, and in brackets what chance allows (95 %, beta-binomial); rank "
-        "correlation of sigma and error; area under the sparsification error curve.",
+        (
+            "Observed coverage, and in brackets what chance allows (95 %, beta-binomial); rank "
+            "correlation of sigma and error; area under the sparsification error curve."
+        ),
         _table(heads, rows),
     ]
 
 
 def _use(header: Header) -> str:
     lines = [
-        "Predicts structures as given; nothing is relaxed. Trained on relaxed crystals: a "
-        "structure that is compressed, stretched, shaken or made of rare elements is flagged as "
-        "outside the domain and its intervals widen.",
+        (
+            "Predicts structures as given; nothing is relaxed. Trained on relaxed crystals: a "
+            "structure that is compressed, stretched, shaken or made of rare elements is flagged as "
+            "outside the domain and its intervals widen."
+        ),
         *header.notes,
     ]
     return "\n\n".join(lines)
