@@ -2,6 +2,8 @@ import sys
 
 import pytest
 
+from nanoos.cli import models
+from nanoos.potentials import POTENTIALS
 from nanoos.services.doctor import check_tools
 from nanoos.tools import TOOLS, ToolSpec
 
@@ -78,11 +80,23 @@ def test_doctor_of_everything_has_tools(tmp_path):
     assert not list(tmp_path.iterdir()), "looking makes nothing"
 
 
-def test_models_list_says_what_mace_lacks(run):
-    listed = run("models", "list", "--json").document["potentials"]
-    (mace,) = [row for row in listed if row["name"] == "MACE"]
+def test_models_list_says_what_mace_lacks(monkeypatch):
+    monkeypatch.setattr(POTENTIALS, "names", lambda: ["MACE"])  # the others load torch
+    (mace,) = models._potentials()
     assert mace["available"] is False
     assert mace["missing"] == "MACE needs the tool MACE (not installed) and weights."
     assert mace["install_command"] == (
         "nanoos tools install MACE, then nanoos models add FILE.model --as MACE"
     )
+
+
+def test_a_model_file_is_read_only_by_who_trusts_it(run, tmp_path):
+    file = tmp_path / "x.model"
+    file.write_bytes(b"")
+    asked = run("models", "add", file, "--as", "mace", "--json")
+    assert asked.code == 2
+    assert asked.document["error"]["code"] == "not_confirmed"
+    assert run("models", "add", file, "--as", "MACE", stdin="n\n").code == 1
+    trusted = run("models", "add", file, "--as", "MACE", "--yes", "--json")
+    assert trusted.code == 8
+    assert trusted.document["error"]["hint"] == "nanoos tools install MACE"

@@ -73,19 +73,68 @@ def add(
     path: Annotated[Path, typer.Argument(help="Folder with the files, or one of them.")],
     *,
     as_: Annotated[
-        str | None, typer.Option("--as", help="Only this set. Default: every complete one.")
+        str | None,
+        typer.Option("--as", help="Only this set (default: every complete one), or MACE."),
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="MACE: what to call the weights. Default: the file's name.")
+    ] = None,
+    functional: Annotated[
+        str, typer.Option(help="MACE: of the data it was trained on, PBE for example.")
+    ] = "not stated",
+    corrections: Annotated[
+        str, typer.Option(help="MACE: of those data's energies; none where there are none.")
+    ] = "not stated",
+    head: Annotated[str | None, typer.Option(help="MACE: which read-out of several.")] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="MACE: of the weights, as SPDX identifier.")
+    ] = "not stated",
+    yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Copy published weights that are on a disk, after loading them once as a check.
 
-    They are recognised by their content. JSON as of `pull`.
+    They are recognised by their content. With `--as MACE` a MACE model file is converted; that
+    RUNS THE CODE in it, in the tool's process. JSON as of `pull`.
     """
     from nanoos.models.store import add_from
 
+    if as_ is not None and as_.casefold() == "mace":
+        from nanoos.models.mace_weights import add_mace_model
+        from nanoos.potentials.mace import MACECard
+
+        if not _code_may_run(path, yes=yes, as_json=as_json):
+            raise typer.Exit(1)
+        card = MACECard(
+            version=version or path.stem,
+            functional=functional,
+            corrections=corrections,
+            head=head,
+        )
+        with progress(f"converting {path.name}") as report:
+            weights = add_mace_model(path, card, license_=license_, progress=report)
+        _tell([weights], as_json=as_json)
+        return
     with progress("checking weights"):
         added = add_from(path, name=as_)
     _tell(added, as_json=as_json)
+
+
+def _code_may_run(file: Path, *, yes: bool, as_json: bool) -> bool:
+    """Whether the user trusts a pickle.
+
+    Raises:
+        InvalidInputError: nobody can be asked.
+    """
+    from nanoos.core.errors import InvalidInputError
+
+    if as_json and not yes:
+        raise InvalidInputError(
+            f"{file.name} is a pickle: reading it runs the code in it.",
+            hint="If you trust where it comes from, add --yes.",
+            code="not_confirmed",
+        )
+    return confirmed(f"Reading {file.name} runs the code in it. Do you trust it?", yes=yes)
 
 
 def remove(
