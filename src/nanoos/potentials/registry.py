@@ -12,6 +12,7 @@ POTENTIALS: Registry[type[Potential]] = Registry(
     {
         "CHGNet": "nanoos.potentials.chgnet:CHGNetPotential",
         "LJ": "nanoos.potentials.lennard_jones:LennardJones",
+        "MACE": "nanoos.potentials.mace:MACEPotential",
         "SevenNet": "nanoos.potentials.sevennet:SevenNetPotential",
     },
     extra="ml",
