@@ -18,10 +18,13 @@ from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
+from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
+from nanoos.services.shipped_models import sync_shipped_models
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
+from nanoos.services.training import TrainingService
 from nanoos.services.users import UserService
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def build_services(settings: Settings) -> Services:
     structures = StructureService(database)
     simulations = SimulationService(database, jobs, structures)
     campaigns = CampaignService(database, jobs, structures, simulations)
+    models = ModelRegistryService(database, artifacts, settings.data_dir / "trained")
     return Services(
         database=database,
         artifacts=artifacts,
@@ -66,12 +70,16 @@ def build_services(settings: Settings) -> Services:
             downloads=settings.data_dir / "downloads",
             access=DatabaseAccess(mp_api_key=settings.mp_api_key.get_secret_value()),
         ),
+        models=models,
+        training=TrainingService(database, artifacts, jobs, models, data_dir=settings.data_dir),
         close=database.dispose,
     )
 
 
 def prepare(settings: Settings) -> Settings:
     """Make the data folder, the secret key and, when embedded, the current schema.
+
+    The models that come with the package get their rows in the registry.
 
     Returns the settings with the secret key filled in. A PostgreSQL database is never migrated
     by itself: several machines share it.
@@ -92,6 +100,7 @@ def prepare(settings: Settings) -> Settings:
     database = Database(settings.resolved_database_url)
     try:
         _ensure_schema(database)
+        sync_shipped_models(database)
     finally:
         database.dispose()
     return settings

@@ -31,6 +31,7 @@ from nanoos.api.routes import (
     predictions,
     simulations,
     structures,
+    training,
     users,
 )
 from nanoos.config import Settings
@@ -49,6 +50,7 @@ _VERSIONED: Final = (
     structures,
     predictions,
     features,
+    training,
     jobs,
     simulations,
     campaigns,

@@ -30,6 +30,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("structures", "structures:app", "Import, list, show, export and delete structures."),
             ("show", "show:app", "Every prediction and result of a structure, with its origin."),
             ("export", "export:app", "Write the structures that a query finds to one file."),
+            ("train", "train:app", "Train a property model from a YAML file."),
             ("datasets", "datasets:app", "Structures with known properties: import, split, plot."),
             ("models", "models:app", "Which models and potentials there are, and how good."),
         ),

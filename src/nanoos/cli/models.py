@@ -131,6 +131,25 @@ def show(
         say(f"Note: {note}")
 
 
+@app.command()
+def activate(
+    name: Annotated[str, typer.Argument(help="Name of a trained or shipped model, or its id.")],
+    *,
+    version: Annotated[str | None, typer.Option(help="Which one; default: the newest.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let a trained model answer for its property when its type is named. JSON: its row."""
+    from nanoos.cli.opening import local_user, services
+
+    with services() as lab:
+        model = lab.models.activate(name, local_user(), version=version)
+    if as_json:
+        print_document(model)
+    else:
+        text = model.target.replace("_", " ")
+        say(f"{model.model_type} predicts {text} with {model.name}, version {model.version}.")
+
+
 @references.callback()
 def _references() -> None:
     """Elemental references."""

@@ -11,10 +11,12 @@ from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
+from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
+from nanoos.services.training import TrainingService
 from nanoos.services.users import UserService
 
 
@@ -36,4 +38,6 @@ class Services:
     campaigns: CampaignService
     reports: ReportService
     datasets: DatasetService
+    models: ModelRegistryService
+    training: TrainingService
     close: Callable[[], None]

@@ -84,5 +84,6 @@ JOB_KINDS: Registry[JobKind] = Registry(
         "features": "nanoos.services.feature_jobs:FEATURES",
         "probe": "nanoos.services.probe:PROBE",
         "simulation": "nanoos.services.simulation_jobs:SIMULATION",
+        "training": "nanoos.services.training_jobs:TRAINING",
     },
 )

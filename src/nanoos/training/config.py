@@ -186,8 +186,9 @@ def _problems(error: ValidationError) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for problem in error.errors():
         found.setdefault(str(problem["loc"][0]), str(problem["msg"]))
-    if "targets" in found:
-        found["targets"] = "a name, a list of names, or names with positive weights"
+    for key in found.keys() & {"target", "targets"}:
+        if found[key] != "Field required":
+            found[key] = "expected a name, a list of names, or names with positive weights"
     return list(found.items())
 
 

@@ -13,7 +13,6 @@ from nanoos.api.schemas.predictions import (
     BatchAnswer,
     HistoryAnswer,
     Level,
-    ModelAnswer,
     ModelList,
     ModelName,
     PredictBatchBody,
@@ -110,13 +109,6 @@ def list_models(lab: Lab, who: Reader) -> Any:
     del who
     models = lab.predictions.models()
     return {"models": models, "count": len(models)}
-
-
-@router.get("/models/{model_id}", response_model=ModelAnswer, responses=answers(404))
-def get_model(model_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
-    """One row of the model registry."""
-    del who
-    return lab.predictions.model(model_id)
 
 
 async def _predicted(body: PredictBody, context: ApiContext, who: Principal) -> PredictionRecord:
