@@ -14,6 +14,7 @@ SCRIPTS = (
     ("jobs.py",),
     ("relaxations.py",),
     ("import_cifs.py",),
+    ("graphs.py",),
     ("api.py",),
     ("schemathesis_run.py",),
     ("bayesian_optimisation.py",),

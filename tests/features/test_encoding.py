@@ -125,7 +125,7 @@ def test_memory_stays_flat_however_many_stream_through() -> None:
     list(iter_features(crystals(1), FeatureParameters()))
     tracemalloc.start()
     try:
-        few, many = peak(50), peak(1500)
+        few, many = peak(50), peak(1000)
     finally:
         tracemalloc.stop()
-    assert many < few + 100_000, "bytes; 1,500 graphs held would be megabytes"
+    assert many < few + 100_000, "bytes; 1,000 graphs held would be megabytes"
