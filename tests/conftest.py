@@ -127,6 +127,47 @@ def services_on_both(settings_on_both: Settings) -> Iterator[Services]:
     services.close()
 
 
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Data and weights that are no part of the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def published_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights that holds every published set.
+
+    The check by loading is left out: every load verifies a known answer anyway.
+    """
+    from nanoos.models import store
+    from nanoos.potentials.installed_weights import set_weights_folder
+
+    if not (shared / "weights").is_dir():
+        pytest.skip(f"{shared / 'weights'} is not there")
+    folder = tmp_path_factory.mktemp("published")
+    set_weights_folder(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "check_published", lambda *_: None)
+        store.add_from(shared / "weights")
+    set_weights_folder(None)
+    return folder
+
+
+@pytest.fixture(scope="class")
+def added_weights(published_folder: Path) -> Iterator[Path]:
+    """Every published set is on this machine while a test runs."""
+    from nanoos.potentials.installed_weights import set_weights_folder
+
+    set_weights_folder(published_folder)
+    yield published_folder
+    set_weights_folder(None)
+
+
 QUEUES = ("default", "ml", "md", "dft")
 
 

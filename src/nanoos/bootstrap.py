@@ -10,6 +10,7 @@ from nanoos.core.errors import ConfigError, UnavailableError
 from nanoos.core.folders import set_data_dir
 from nanoos.datasets.readers.databases import DatabaseAccess
 from nanoos.db import ArtifactStore, Database
+from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
 from nanoos.services.container import Services
@@ -35,6 +36,7 @@ def build_services(settings: Settings) -> Services:
     """Wire all services; the database must be at the current schema already."""
     set_data_dir(settings.data_dir)
     set_device(settings.device)
+    set_weights_folder(settings.resolved_models_dir)
     set_threads(settings.threads_per_job)
     database = Database(settings.resolved_database_url)
     artifacts = ArtifactStore(settings.resolved_artifacts_url)

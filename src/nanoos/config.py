@@ -40,6 +40,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("nanoos"))
     """Folder of database, artifacts, run folders, models and tools."""
+    models_dir: str = ""
+    """Folder of published weights that were added; empty: ``models`` in the data folder."""
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data folder."""
     broker_url: str = ""
@@ -98,6 +100,12 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'nanoos.db'}"
+
+    @property
+    def resolved_models_dir(self) -> Path:
+        """The folder of added weights in force."""
+        named = Path(self.models_dir).expanduser() if self.models_dir else None
+        return named or self.data_dir / "models"
 
     @property
     def resolved_artifacts_url(self) -> str:

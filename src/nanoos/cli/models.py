@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoos.cli import options
+from nanoos.cli import model_weights, options
 from nanoos.cli.documents import print_document
 from nanoos.cli.output import writable
 from nanoos.cli.render import Column, print_facts, print_table, progress, say
@@ -20,6 +20,9 @@ references = typer.Typer(
     name="references", help="Elemental references of a potential.", no_args_is_help=True
 )
 app.add_typer(references)
+app.command()(model_weights.pull)
+app.command()(model_weights.add)
+app.command()(model_weights.remove)
 
 _MODEL_COLUMNS = (
     Column(title="model", of=lambda info: info.name),
@@ -49,17 +52,22 @@ def list_models(*, as_json: options.Json = False) -> None:
     """List models and potentials, and what those that cannot run here lack.
 
     JSON: {"models": [model], "default": {property: model}, "potentials": [{"name",
-    "available", "missing", "install_command"}]}.
+    "available", "missing", "install_command"}], "weights": [{"name", "installed", "gives",
+    "license", "source", "sha256", "added_at", "command"}]}.
     """
     from nanoos.models import default_models
     from nanoos.models import list_models as known
 
     infos, potentials, chosen = known(), _potentials(), default_models()
+    weights = model_weights.weights_rows()
     if as_json:
-        print_document({"models": infos, "default": chosen, "potentials": potentials})
+        print_document(
+            {"models": infos, "default": chosen, "potentials": potentials, "weights": weights}
+        )
         return
     print_table(_MODEL_COLUMNS, infos, empty="No models.")
     print_table(_POTENTIAL_COLUMNS, potentials, empty="No potentials.")
+    model_weights.print_weights(weights)
     for name, model in chosen.items():
         say(f"{name.replace('_', ' ')} is predicted with {model} unless another is named.")
     commands = [info.install_command for info in infos if not info.not_for_decisions]

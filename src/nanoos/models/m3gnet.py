@@ -69,7 +69,7 @@ class M3GNetFormationEnergy(PotentialFormationEnergy):
         )
 
     @property
-    def weights_sha256(self) -> str:  # type: ignore[override]  # weights come and go
+    def weights_sha256(self) -> str:  # not cached: weights come and go
         """Hash over the weights and the table of elements: both shape the number."""
         joined = f"{require_weights(_WEIGHTS).sha256} {_table_sha256()}"
         return hashlib.sha256(joined.encode()).hexdigest()

@@ -62,6 +62,13 @@ _ERRORS: Final[Mapping[str, tuple[TestError, ...]]] = {
             source="the authors' training split of MP-2018.6.1 (model card of matgl)",
             seen_in_training=True,
         ),
+        TestError(
+            mae=0.011,
+            unit="eV/atom",
+            n=60,
+            source="crystals of MP-2018.6.1, measured here with these weights",
+            seen_in_training=True,
+        ),
     ),
 }
 _GAP_ERRORS: Final = (
@@ -81,9 +88,21 @@ _GAP_ERRORS: Final = (
     ),
 )
 
+_PBE_GAP_ERROR: Final = TestError(
+    mae=0.38,
+    unit="eV",
+    n=60,
+    source="PBE gaps of the Materials Project, half of them 0, measured here with these weights",
+    seen_in_training=True,
+)
+
 _NOTES: Final = (
     "The weights saw the Materials Project: on crystals from there the error is flattering.",
     "No interval and no confidence: none can be measured honestly on data that was seen.",
+    (
+        "Of some semiconductors (ZnO) the gap comes out as 0: the published weights are like that "
+        "(matgl issue 657)."
+    ),
 )
 
 
@@ -184,7 +203,9 @@ class MEGNetModel:
         return how_to_get(next(reversed(self._wanted.values())))
 
     def _errors(self, name: str) -> tuple[TestError, ...]:
-        return _GAP_ERRORS if name == "bandgap" else _ERRORS[name]
+        if name != "bandgap":
+            return _ERRORS[name]
+        return (*_GAP_ERRORS, _PBE_GAP_ERROR) if self.fidelity == "PBE" else _GAP_ERRORS
 
     def _values(
         self, name: str, weights: InstalledWeights, structures: Sequence[Structure]

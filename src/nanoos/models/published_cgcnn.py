@@ -12,9 +12,11 @@ difference matters, which makes it one logit.
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -291,7 +293,8 @@ def _network(folder: Path, name: str) -> Any:
         cutoff=_CUTOFF_A,
     )
     network = CGCNN(parameters, (name,), mask_missing=False)
-    network.elements = torch.nn.Embedding.from_pretrained(_element_table(folder, state))
+    table = _element_table(folder, state)
+    network.elements = torch.nn.Embedding(*table.shape, _weight=table)
     network.load_state_dict(_our_state(state, arguments), strict=False)
     network.eval().requires_grad_(requires_grad=False)
     mean, std = float(checkpoint["normalizer"]["mean"]), float(checkpoint["normalizer"]["std"])
@@ -314,13 +317,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     import torch
 
-    plain = [
-        (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # noqa: SLF001
+    plain: list[Any] = [
+        (import_module("numpy._core.multiarray").scalar, "numpy.core.multiarray.scalar"),
         np.dtype,
         np.dtypes.Float64DType,
     ]
     try:
-        with torch.serialization.safe_globals(plain):
+        with torch.serialization.safe_globals(plain), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise InvalidInputError(

@@ -57,7 +57,7 @@ _ANSWERS: Final = {
 _ANSWER_TOLERANCE: Final = 2e-3
 
 
-class _MEGNetConvolution(MEGNetGraphConv):  # type: ignore[misc]
+class _MEGNetConvolution(MEGNetGraphConv):
     """Collects messages at the end of each edge, as the published weights expect."""
 
     def node_update_(
@@ -68,7 +68,7 @@ class _MEGNetConvolution(MEGNetGraphConv):  # type: ignore[misc]
         return self.node_func(torch.hstack([node_feat, mean, u_per_node]))
 
 
-class _M3GNetConvolution(M3GNetGraphConv):  # type: ignore[misc]
+class _M3GNetConvolution(M3GNetGraphConv):
     """Collects messages at the end of each edge, as the published weights expect."""
 
     def node_update_(  # noqa: PLR0917
@@ -86,7 +86,7 @@ class _M3GNetConvolution(M3GNetGraphConv):  # type: ignore[misc]
         return scatter(messages, end, dim=0, dim_size=num_nodes, reduce="sum")
 
 
-class _TensorNetEmbedding(TensorEmbedding):  # type: ignore[misc]
+class _TensorNetEmbedding(TensorEmbedding):
     """Collects messages at the end of each edge, as the published weights expect.
 
     The interaction layers are the same in both directions, for every edge has its reverse.
@@ -104,8 +104,17 @@ class _TensorNetEmbedding(TensorEmbedding):  # type: ignore[misc]
         reverse = edge_index.flip(0)
         return super().forward(z, reverse, edge_attr, edge_weight, edge_vec, state_attr)
 
-    def message(self, x_i: Any, x_j: Any, **parts: Any) -> Any:
-        return super().message(x_i=x_j, x_j=x_i, **parts)
+    def message(  # noqa: PLR0917
+        self,
+        x_i: Any,
+        x_j: Any,
+        edge_attr: Any,
+        edge_weight: Any,
+        Iij: Any,  # noqa: N803
+        Aij: Any,  # noqa: N803
+        Sij: Any,  # noqa: N803
+    ) -> Any:
+        return super().message(x_j, x_i, edge_attr, edge_weight, Iij, Aij, Sij)
 
 
 def _as_trained(network: Any) -> None:
@@ -132,14 +141,14 @@ def _tensors(path: Path) -> dict[str, Any]:
 def _network(arguments: dict[str, Any]) -> Any:
     """The bare network that ``model.pt`` describes."""
     described = arguments.get("model")
-    name = described.get("@class") if isinstance(described, dict) else None
-    if name not in _NETWORKS:
+    if not isinstance(described, dict) or described.get("@class") not in _NETWORKS:
+        name = described.get("@class") if isinstance(described, dict) else None
         raise InvalidInputError(
             f"There is no network {name!r} of matgl here.",
             hint=f"Known: {', '.join(_NETWORKS)}.",
             code="unreadable_weights",
         )
-    network = _NETWORKS[name](**described["init_args"])
+    network: Any = _NETWORKS[described["@class"]](**described["init_args"])
     _as_trained(network)
     return network
 

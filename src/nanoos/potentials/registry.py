@@ -12,8 +12,13 @@ POTENTIALS: Registry[type[Potential]] = Registry(
     {
         "CHGNet": "nanoos.potentials.chgnet:CHGNetPotential",
         "LJ": "nanoos.potentials.lennard_jones:LennardJones",
+        "M3GNET": "nanoos.potentials.m3gnet:M3GNetMP",
+        "M3GNET-MatPES-PBE": "nanoos.potentials.m3gnet:M3GNetMatPESPBE",
+        "M3GNET-MatPES-r2SCAN": "nanoos.potentials.m3gnet:M3GNetMatPESr2SCAN",
         "MACE": "nanoos.potentials.mace:MACEPotential",
         "SevenNet": "nanoos.potentials.sevennet:SevenNetPotential",
+        "TensorNet-MatPES-PBE": "nanoos.potentials.m3gnet:TensorNetMatPESPBE",
+        "TensorNet-MatPES-r2SCAN": "nanoos.potentials.m3gnet:TensorNetMatPESr2SCAN",
     },
     extra="ml",
 )
@@ -34,6 +39,18 @@ def check_potential(name: str) -> None:
     check = getattr(POTENTIALS.get(name), "check_available", None)
     if check is not None:
         check()
+
+
+def can_run(name: str) -> bool:
+    """Whether the weights of a potential that does not ship them are here; loads nothing.
+
+    True for all whose weights come in a package, which is not looked for.
+    """
+    from nanoos.potentials.installed_weights import find_weights
+    from nanoos.potentials.published_weights import PUBLISHED
+
+    needed = [w.name for w in PUBLISHED.values() if name in w.gives and w.name.endswith("-PES")]
+    return all(find_weights(weights) is not None for weights in needed)
 
 
 def get_potential(name: str = DEFAULT_POTENTIAL, *, device: str | None = None) -> Potential:
