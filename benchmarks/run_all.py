@@ -18,6 +18,7 @@ SCRIPTS = (
     ("api.py",),
     ("schemathesis_run.py",),
     ("bayesian_optimisation.py",),
+    ("training.py",),
     ("discovery.py", "--data-dir"),
 )
 
