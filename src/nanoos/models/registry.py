@@ -13,8 +13,14 @@ from nanoos.structures import Structure
 MODEL_REGISTRY: Registry[Callable[[], PropertyModel]] = Registry(
     "nanoos.models",
     {
+        "CGCNN-2018": "nanoos.models.published_cgcnn:PublishedCGCNN",
         "CHGNet": "nanoos.models.formation_energy:CHGNetFormationEnergy",
+        "M3GNET": "nanoos.models.m3gnet:M3GNetFormationEnergy",
         "MEAN": "nanoos.models.mean:MeanModel",
+        "MEGNet": "nanoos.models.megnet:MEGNetModel",
+        "MEGNet-GLLB": "nanoos.models.megnet:megnet_gllb",
+        "MEGNet-HSE": "nanoos.models.megnet:megnet_hse",
+        "MEGNet-SCAN": "nanoos.models.megnet:megnet_scan",
         "RandomForest": "nanoos.models.baseline:RandomForest",
         "STUB": "nanoos.models.stub:StubModel",
         "SevenNet": "nanoos.models.formation_energy:SevenNetFormationEnergy",
