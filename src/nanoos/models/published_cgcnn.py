@@ -294,7 +294,7 @@ def _network(folder: Path, name: str) -> Any:
     )
     network = CGCNN(parameters, (name,), mask_missing=False)
     table = _element_table(folder, state)
-    network.elements = torch.nn.Embedding(*table.shape, _weight=table)
+    network.elements = torch.nn.Embedding(table.shape[0], table.shape[1], _weight=table)
     network.load_state_dict(_our_state(state, arguments), strict=False)
     network.eval().requires_grad_(requires_grad=False)
     mean, std = float(checkpoint["normalizer"]["mean"]), float(checkpoint["normalizer"]["std"])
