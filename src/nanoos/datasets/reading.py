@@ -56,7 +56,11 @@ def open_rows(
     name = name or path.name
     table = _table(path, name, trusted=trusted)
     kind, targets, levels = known_columns(name, table.columns)
-    return table_rows(table, options, kind=kind, targets=targets, levels=levels)
+    try:
+        return table_rows(table, options, kind=kind, targets=targets, levels=levels)
+    except BaseException:
+        table.close()
+        raise
 
 
 def _table(path: Path, name: str, *, trusted: bool) -> Table:

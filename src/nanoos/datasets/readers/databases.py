@@ -152,7 +152,11 @@ def _fetched(url: str, target: Path, service: str, report: Report | None) -> Pat
 def _file_rows(path: Path, options: ReadOptions, *, kind: str) -> RowStream:
     table = json_table(path, name=path.name)
     _, targets, levels = known_columns(path.name, table.columns)
-    return table_rows(table, options, kind=kind, targets=targets, levels=levels)
+    try:
+        return table_rows(table, options, kind=kind, targets=targets, levels=levels)
+    except BaseException:
+        table.close()
+        raise
 
 
 # -- Materials Project -----------------------------------------------------------------------

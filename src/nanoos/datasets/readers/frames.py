@@ -41,7 +41,12 @@ def frames_table(path: Path, *, name: str) -> Table:
     for record in records:
         before.append(record)
         if not isinstance(record, NanoosError):
-            return Table(name=name, columns=list(record), records=chain(before, records))
+            return Table(
+                name=name,
+                columns=list(record),
+                records=chain(before, records),
+                close=stream.close,
+            )
     reason = before[0] if before else "it is empty"
     raise InvalidInputError(
         f"{name} holds no frame that can be read: {reason}",

@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -38,6 +37,10 @@ _LONGEST_CELL: Final = 64 << 20
 Record = Mapping[str, Any]
 
 
+def _nothing() -> None:
+    """Close nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table that streams.
@@ -48,6 +51,7 @@ class Table:
         records: One mapping of column to cell for each row, or the error that stands there.
         total: Number of rows, None where it is not known yet.
         folder: Where paths in cells begin; None: a path is no structure.
+        close: Closes the file, for those who do not read the records to their end.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Table:
     records: Iterator["Record | NanoosError"]
     total: int | None = None
     folder: Path | None = None
+    close: Callable[[], None] = _nothing
 
 
 def table_rows(
@@ -193,6 +198,7 @@ def parquet_table(path: Path, *, name: str, folder: Path | None = None) -> Table
         records=records(),
         total=file.metadata.num_rows,
         folder=folder,
+        close=file.close,
     )
 
 
@@ -201,17 +207,15 @@ def csv_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
     stream = _text(path)
     csv.field_size_limit(_LONGEST_CELL)
     first = stream.readline()
-    dialect: type[csv.Dialect] | csv.Dialect = csv.excel
-    with suppress(csv.Error):  # a single column has no delimiter to find
-        dialect = csv.Sniffer().sniff(first, delimiters=",;\t")
-    columns = next(csv.reader([first], dialect), [])
+    delimiter = max(",;\t", key=first.count)
+    columns = next(csv.reader([first], delimiter=delimiter), [])
     if not columns:
         stream.close()
         raise InvalidInputError(f"{name} is empty.", hint="The first line names the columns.")
 
     def records() -> Iterator[Record | NanoosError]:
         with stream:
-            reader = csv.reader(stream, dialect)
+            reader = csv.reader(stream, delimiter=delimiter)
             while True:
                 try:
                     cells = next(reader)
@@ -226,7 +230,7 @@ def csv_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
                     what = f"it has {len(cells)} cells, the first line names {len(columns)}"
                     yield _bad_line(what, reader.line_num + 1)
 
-    return Table(name=name, columns=columns, records=records(), folder=folder)
+    return Table(name=name, columns=columns, records=records(), folder=folder, close=stream.close)
 
 
 def json_lines_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
@@ -250,7 +254,7 @@ def json_lines_table(path: Path, *, name: str, folder: Path | None = None) -> Ta
                 if line.strip():
                     yield _object(line, number)
 
-    return Table(name=name, columns=columns, records=records(), folder=folder)
+    return Table(name=name, columns=columns, records=records(), folder=folder, close=stream.close)
 
 
 def json_table(path: Path, *, name: str) -> Table:
@@ -260,14 +264,20 @@ def json_table(path: Path, *, name: str) -> Table:
     [...], "columns": [...], "data": [[cell, ...], ...]}``, ``columns`` before ``data``.
     """
     stream = _text(path)
-    cursor = JsonCursor(stream, name)
+    try:
+        columns, rows = _json_rows(JsonCursor(stream, name), name)
+    except BaseException:
+        stream.close()
+        raise
+    return Table(name=name, columns=columns, records=_closing(stream, rows), close=stream.close)
+
+
+def _json_rows(cursor: JsonCursor, name: str) -> tuple[list[str], Iterator[Record | NanoosError]]:
     if cursor.peek() == "{":
-        columns, rows = _split_layout(cursor, name)
-        return Table(name=name, columns=columns, records=_closing(stream, rows))
+        return _split_layout(cursor, name)
     elements = cursor.elements()
     first = next(elements, None)
     if not isinstance(first, Mapping):
-        stream.close()
         raise InvalidInputError(
             f"{name} does not begin with an array of objects.",
             hint="Give [{...}, ...], or pandas' orient='split'.",
@@ -279,7 +289,7 @@ def json_table(path: Path, *, name: str) -> Table:
         for element in elements:
             yield element if isinstance(element, Mapping) else _bad_line("it is no object", None)
 
-    return Table(name=name, columns=list(first), records=_closing(stream, records()))
+    return list(first), records()
 
 
 def _split_layout(
