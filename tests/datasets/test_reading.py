@@ -6,13 +6,14 @@ import json
 import lzma
 import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small import HSE, PBE, row, salt, stream
 
 from nanoos.core.errors import InvalidInputError, NotFoundError, StructureRefusedError
-from nanoos.datasets import RefusedRow, RowSource
+from nanoos.datasets import RefusedRow, RowSource, split_train_val
 from nanoos.datasets.export import export_chunks, export_dataset_to_pandas, structure_text
 from nanoos.datasets.plot import cell_of_element, dataset_figure_png
 from nanoos.datasets.property_columns import choose_targets, guess_target, read_number
@@ -23,6 +24,7 @@ from nanoos.datasets.sealed import is_sealed, read_sealed
 from nanoos.datasets.sealing import seal_rows
 from nanoos.structures import export_bytes, write_structures
 
+PHONONS = Path(__file__).parents[3] / "shared" / "data" / "phonons" / "phonons.parquet"
 NUMBERS = [0.5, 1.5, 2.5]
 
 
@@ -377,6 +379,19 @@ def test_unknown_and_missing_files(tmp_path):
             load_dataset(tmp_path / name)
     with pytest.raises(NotFoundError):
         load_dataset(tmp_path / "absent.csv")
+
+
+@pytest.mark.skipif(not PHONONS.is_file(), reason="the shared data is not here")
+def test_a_published_table_needs_no_options_and_keeps_its_split():
+    dataset = load_dataset(PHONONS)
+    assert len(dataset) == 1151
+    assert dataset.units == {"last_phonon_peak": "cm^-1"}
+    split = split_train_val(dataset, method="given")
+    assert sum(len(part) for part in split.parts().values()) == 1151
+    train, test = (
+        {dataset.reduced_formulas[row] for row in part} for part in (split.train, split.test)
+    )
+    assert not train & test
 
 
 class TestSealing:

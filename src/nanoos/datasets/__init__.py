@@ -9,9 +9,12 @@ from nanoos.datasets.building import (
     build_train_val_datasets,
 )
 from nanoos.datasets.dataset import Dataset, TargetStatistics, target_statistics
+from nanoos.datasets.export import export_dataset_to_pandas
 from nanoos.datasets.normalisation import TargetNormaliser
 from nanoos.datasets.outliers import OutlierReport, iqr_outliers
 from nanoos.datasets.packed_structures import PackedStructures
+from nanoos.datasets.readers.options import ReadOptions
+from nanoos.datasets.reading import load_dataset
 from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
 from nanoos.datasets.splits import TrainValSplit, split_train_val
 
@@ -22,6 +25,7 @@ __all__ = [
     "DatasetRow",
     "OutlierReport",
     "PackedStructures",
+    "ReadOptions",
     "RefusedRow",
     "RegressionDataset",
     "RowSource",
@@ -32,7 +36,9 @@ __all__ = [
     "TrainValSplit",
     "build_regression_dataset",
     "build_train_val_datasets",
+    "export_dataset_to_pandas",
     "iqr_outliers",
+    "load_dataset",
     "split_train_val",
     "target_statistics",
 ]
