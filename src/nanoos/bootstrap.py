@@ -58,7 +58,7 @@ def build_services(settings: Settings) -> Services:
         ),
         materials=MaterialService(database),
         structures=structures,
-        predictions=PredictionService(database, structures),
+        predictions=PredictionService(database, structures, models),
         features=FeatureService(database, artifacts, structures, jobs),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),

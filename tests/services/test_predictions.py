@@ -205,7 +205,7 @@ class TestOnePrediction:
     def test_the_stub_never_answers_by_itself(self, service, mgo, monkeypatch):
         infos = [info for info in list_models() if info.not_for_decisions]
         assert infos
-        monkeypatch.setattr("nanoos.models.registry.list_models", lambda: infos)
+        monkeypatch.setattr("nanoos.models.catalog.ModelCatalog.infos", lambda *_, **__: infos)
         with pytest.raises(UnavailableError):
             service.predict(mgo, LOCAL_PRINCIPAL)
         record = service.predict(mgo, LOCAL_PRINCIPAL, model_name="stub")
@@ -366,7 +366,6 @@ def test_models_are_those_of_the_code_and_of_the_registry_table(service, databas
     assert {"CHGNet", "STUB", "CALIBRATED", "cgcnn_bandgap_v1"} <= set(by_name)
     assert by_name["STUB"].not_for_decisions
     assert by_name["CALIBRATED"].metrics == {"bandgap": {"calibration": {"0.9": 0.91}}}
-    assert by_name["cgcnn_bandgap_v1"] == service.model(row_id)
-    assert not service.model(row_id).available
-    with pytest.raises(NotFoundError):
-        service.model(uuid.uuid4())
+    registered = by_name["cgcnn_bandgap_v1"]
+    assert (registered.id, registered.metrics) == (row_id, {"mae": 0.3})
+    assert not registered.available  # there are no weights

@@ -19,6 +19,7 @@ class TestError:
         source: On what it was measured, and by whom.
         seen_in_training: Whether those structures were in the training set, so that the
             figure flatters.
+        mae_interval: 95 % interval of ``mae``, None where the source gives none.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -28,6 +29,22 @@ class TestError:
     n: int | None
     source: str
     seen_in_training: bool
+    mae_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsName:
+    """Which weights give a property.
+
+    Attributes:
+        name: Of the weights, ``cgcnn_bandgap_v1``.
+        version: Of the weights.
+        sha256: Of their file.
+    """
+
+    name: str
+    version: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +59,12 @@ class ModelInfo:
         supported_properties: Names of what it predicts.
         weights_sha256: Hash over everything that shapes its numbers; None without weights.
         test_error: Property to its measured errors.
-        calibration: Property to observed coverage by nominal level; empty where the model is
-            not calibrated.
+        calibration: Property to observed coverage by nominal level. A property that is here
+            has calibrated intervals; its coverage is empty where none was measured.
+        sigma_rank_correlation: Property to the Spearman correlation of sigma and absolute
+            error on held-out rows.
+        weights: Property to the weights that give it, where they differ from the model's own
+            name and version.
         level_of_theory: Property to what its numbers mean.
         notes: Sentences to read beside its numbers.
         license: Of the weights.
@@ -61,6 +82,8 @@ class ModelInfo:
     weights_sha256: str | None = None
     test_error: Mapping[str, tuple[TestError, ...]] = field(default_factory=dict)
     calibration: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    sigma_rank_correlation: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, WeightsName] = field(default_factory=dict)
     level_of_theory: Mapping[str, LevelOfTheory] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     license: str | None = None

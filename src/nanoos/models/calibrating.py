@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
+from nanoos.models.checkpoint_predictor import below
 from nanoos.models.checkpoints import Checkpoint, Target
 from nanoos.models.domain import DomainModel
-from nanoos.models.graph_network import below
 from nanoos.models.graph_outputs import GraphOutputs, GraphRunner
 from nanoos.models.reliability import evaluate_uncertainty
 from nanoos.models.target_uncertainty import (

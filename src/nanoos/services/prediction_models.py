@@ -1,33 +1,30 @@
 """Which model answers, and under which key its predictions are stored."""
 
-import hashlib
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 
-from nanoos.core.errors import NotFoundError, UnavailableError
+from nanoos.core.errors import NanoosError, NotFoundError, UnavailableError
 from nanoos.core.records import Prediction
 from nanoos.db import Database, ModelTable
+from nanoos.services.fresh_cache import ChangeWatch, FreshCache
+from nanoos.services.model_registry import ModelRegistryService, TrainedModel
+from nanoos.services.prediction_store import CacheKey
 from nanoos.services.structure_records import StructureRecord
 
 if TYPE_CHECKING:
-    from nanoos.models import ModelInfo
+    from nanoos.models import ModelInfo, PropertyModel
+    from nanoos.models.catalog import ModelCatalog
+    from nanoos.models.checkpoint_model import CheckpointModel, TargetWeights
 
-_MAX_VERSION_LENGTH = 50
+FAMILIES: Final = ("ALIGNN", "CGCNN", "RandomForest")
+"""Types of trained models that the registry has rows of."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheKey:
-    """What a stored prediction is a prediction of; with a generation it is unique."""
-
-    structure_id: uuid.UUID
-    model_name: str
-    model_version: str
-    weights_sha256: str
-    """Hash over all weights used; empty where the model has none."""
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,92 +32,168 @@ class ChosenModel:
     """A model, or the best model for each property together, ready to predict.
 
     Attributes:
-        name: Registered spelling; names joined by ``+`` where several answer together.
-        version: Its version.
-        weights_sha256: Hash over all weights used; empty where there are none.
-        sources: Property to the info of the model that gives it.
-        run: Predicts one structure, given its id.
+        model: What predicts.
+        info: What it is.
     """
 
-    name: str
-    version: str
-    weights_sha256: str
-    sources: Mapping[str, "ModelInfo"]
-    run: Callable[[StructureRecord], Prediction]
+    model: "PropertyModel"
+    info: "ModelInfo"
 
-    def key(self, structure_id: uuid.UUID) -> CacheKey:
+    def key(self, structure_id: UUID) -> CacheKey:
         """The key of what it says of a structure."""
         return CacheKey(
             structure_id=structure_id,
-            model_name=self.name,
-            model_version=self.version,
-            weights_sha256=self.weights_sha256,
+            model_name=self.info.name,
+            model_version=self.info.version,
+            weights_sha256=self.info.weights_sha256 or "",
         )
 
     def weights(self, property_name: str) -> dict[str, Any]:
         """Name, version and hash of the weights behind a property."""
-        info = self.sources[property_name]
-        return {"name": info.name, "version": info.version, "sha256": info.weights_sha256}
+        from nanoos.models.catalog import weights_name
+
+        return asdict(weights_name(self.info, property_name))
+
+    def run(self, records: Sequence[StructureRecord]) -> list[Prediction]:
+        """Predict; raises as the model does."""
+        return self.model.predict(
+            [record.structure for record in records], ids=[str(record.id) for record in records]
+        )
+
+    def run_each(self, records: Sequence[StructureRecord]) -> list[Prediction | NanoosError]:
+        """A prediction or a refusal for each; one that fails never fails the rest."""
+        from nanoos.models.predicting import predict_each
+
+        structures = [record.structure for record in records]
+        return predict_each(self.model, structures, ids=[str(record.id) for record in records])
 
 
-def choose_model(name: str | None) -> ChosenModel:
-    """The named model, or the best available one for each property; never a reference by default.
+class ActiveModels:
+    """The models that answer in this laboratory: the code's, with the weights that are active.
 
-    Nothing heavy is loaded before it predicts.
+    Thread-safe. Activating other weights takes effect within 2 s in every process.
 
-    Raises:
-        NotFoundError: no such model; the hint gives the nearest name.
-        UnavailableError: it cannot run here, or no model can.
+    Args:
+        database: Where the registry's rows are.
+        registry: Gives the weights of a row as a file; without it, those of the code answer.
+        watch: Of the database.
     """
-    from nanoos.models import default_models, get_model
 
-    if name is not None:
-        return _single(get_model(name).info())
-    best = default_models()
-    if not best:
-        raise UnavailableError(
-            "No property model can run here.", hint="pip install 'nanoos[ml]'", code="no_model"
-        )
-    infos = {model: get_model(model).info() for model in sorted(set(best.values()))}
-    if len(infos) == 1:
-        return _single(next(iter(infos.values())))
-    return _together({name: infos[model] for name, model in best.items()}, list(infos.values()))
+    def __init__(
+        self, database: Database, registry: ModelRegistryService | None, watch: ChangeWatch
+    ) -> None:
+        self._db = database
+        self._registry = registry
+        self._catalogs: FreshCache[str, ModelCatalog] = FreshCache(watch=watch)
+        self._choices: FreshCache[str, ChosenModel] = FreshCache()
+        self._last: tuple[tuple[UUID, ...], ModelCatalog] | None = None
+
+    def forget(self) -> None:
+        """Believe nothing that was read before."""
+        self._catalogs.clear()
+        self._choices.clear()
+
+    def catalog(self) -> "ModelCatalog":
+        """The models by name."""
+        found = self._catalogs.get("")
+        if found is None:
+            read_at = self._catalogs.now()
+            found = self._read()
+            self._catalogs.put("", found, read_at=read_at)
+        return found
+
+    def choose(self, name: str | None) -> ChosenModel:
+        """The named model, or the best available one for each property.
+
+        A name is that of a model, or of a row of the registry. By default never a reference
+        model. Nothing heavy is loaded before it predicts.
+
+        Raises:
+            NotFoundError: no such model; the hint gives the nearest name.
+            UnavailableError: it cannot run here, or no model can.
+        """
+        catalog = self.catalog()
+        key = f"{id(catalog)} {(name or '').casefold()}"
+        found = self._choices.get(key)
+        if found is None:
+            read_at = self._choices.now()
+            model = catalog.best() if name is None else self._named(catalog, name)
+            found = ChosenModel(model=model, info=model.info())
+            self._choices.put(key, found, read_at=read_at)
+        return found
+
+    def model(self, name: str) -> "PropertyModel":
+        """As :meth:`choose`, the model itself."""
+        return self.choose(name).model
+
+    def _named(self, catalog: "ModelCatalog", name: str) -> "PropertyModel":
+        from nanoos.models import MODEL_REGISTRY
+
+        if self._registry is None or name in MODEL_REGISTRY:
+            return catalog.usable(name)
+        try:
+            row = self._registry.find(name)
+        except NotFoundError:
+            return catalog.usable(name)  # names the nearest
+        return self.of_row(row)
+
+    def of_row(self, row: TrainedModel) -> "CheckpointModel":
+        """The model of one row of the registry.
+
+        Raises:
+            UnavailableError: its weights are gone, or nothing here can read them.
+        """
+        weights = None if self._registry is None else _weights(self._registry, row)
+        if weights is None or row.model_type not in FAMILIES:
+            raise UnavailableError(
+                f"The weights of {row.name} {row.version} cannot be used here.",
+                hint="Train it again: nanoos train CONFIG.yaml",
+                code="model_unavailable",
+            )
+        return _family(row.model_type, {row.target: weights}, name=row.name)
+
+    def _read(self) -> "ModelCatalog":
+        from nanoos.models.catalog import ModelCatalog
+        from nanoos.models.registry import CATALOG
+
+        if self._registry is None:
+            return CATALOG
+        rows = [row for row in self._registry.all() if row.is_active]
+        ids = tuple(row.id for row in rows)
+        if self._last is not None and self._last[0] == ids:
+            return self._last[1]
+        targets: dict[str, dict[str, TargetWeights]] = {}
+        for row in sorted(rows, key=lambda row: row.target):
+            weights = _weights(self._registry, row) if row.model_type in FAMILIES else None
+            if weights is not None:
+                targets.setdefault(row.model_type, {})[row.target] = weights
+        catalog = ModelCatalog({name: _family(name, found) for name, found in targets.items()})
+        self._last = ids, catalog
+        self._choices.clear()
+        return catalog
 
 
-def _single(info: "ModelInfo") -> ChosenModel:
-    if not info.available:
-        raise UnavailableError(
-            f"{info.name} is not available: {info.unavailable_reason}.",
-            hint=info.install_command,
-            code="model_unavailable",
-        )
-    return ChosenModel(
-        name=info.name,
-        version=info.version,
-        weights_sha256=info.weights_sha256 or "",
-        sources=dict.fromkeys(info.supported_properties, info),
-        run=lambda record: _predict(record, info.name),
-    )
+def _weights(registry: ModelRegistryService, row: TrainedModel) -> "TargetWeights | None":
+    """The weights of a row, None where they are gone: the other properties still have theirs."""
+    from nanoos.models.checkpoint_model import TargetWeights
+
+    try:
+        path = registry.checkpoint_file(row)
+    except (NanoosError, OSError) as error:
+        log.warning("weights are gone", model=row.name, version=row.version, error=str(error))
+        return None
+    return TargetWeights(path=path, name=row.name, version=row.version)
 
 
-def _together(sources: Mapping[str, "ModelInfo"], infos: Sequence["ModelInfo"]) -> ChosenModel:
-    version = "+".join(info.version for info in infos)
-    if len(version) > _MAX_VERSION_LENGTH:
-        version = hashlib.sha256(version.encode()).hexdigest()[:16]
-    weights = " ".join(f"{info.name} {info.weights_sha256 or ''}" for info in infos)
-    return ChosenModel(
-        name="+".join(info.name for info in infos),
-        version=version,
-        weights_sha256=hashlib.sha256(weights.encode()).hexdigest(),
-        sources=sources,
-        run=lambda record: _predict(record, None),
-    )
+def _family(
+    model_type: str, targets: "Mapping[str, TargetWeights]", *, name: str | None = None
+) -> "CheckpointModel":
+    from nanoos.models.forest_model import TrainedForestModel
+    from nanoos.models.graph_network import ALIGNNModel, CGCNNModel
 
-
-def _predict(record: StructureRecord, name: str | None) -> Prediction:
-    from nanoos.models import predict_properties_for_structure
-
-    return predict_properties_for_structure(record.structure, name, structure_id=str(record.id))
+    classes = {"ALIGNN": ALIGNNModel, "CGCNN": CGCNNModel, "RandomForest": TrainedForestModel}
+    made: CheckpointModel = classes[model_type](targets=targets, name=name)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +207,9 @@ class KnownModel:
         available: Whether it can predict here and now.
         description: For people.
         supported_properties: What it predicts.
-        metrics: Property to ``test_error`` (a list) and ``calibration``, as far as measured.
+        metrics: Property to ``test_error`` (a list), ``calibration`` and
+            ``sigma_rank_correlation``, as far as measured; of a row of the registry, the figures
+            of its card.
         weights_sha256: Hash over all weights used.
         notes: Sentences to read beside its numbers.
         license: Of the weights.
@@ -144,7 +219,7 @@ class KnownModel:
         is_active: Whether its family's name resolves to it.
     """
 
-    id: uuid.UUID | None
+    id: UUID | None
     name: str
     version: str
     available: bool
@@ -160,25 +235,12 @@ class KnownModel:
     is_active: bool = True
 
 
-def known_models(database: Database) -> list[KnownModel]:
+def known_models(catalog: "ModelCatalog", database: Database) -> list[KnownModel]:
     """Members of the code by name, then rows of the registry table, newest first."""
-    from nanoos.models import list_models
-
     query = select(ModelTable).order_by(ModelTable.created_at.desc(), ModelTable.id)
     with database.read() as session:
         rows = [_registered(row) for row in session.scalars(query)]
-    return [_member(info) for info in list_models()] + rows
-
-
-def registered_model(database: Database, row_id: uuid.UUID) -> KnownModel:
-    """One row of the registry table. Raises NotFoundError where it is not there."""
-    with database.read() as session:
-        row = session.get(ModelTable, row_id)
-        if row is None:
-            raise NotFoundError(
-                f"There is no model {row_id}.", hint="GET /api/v1/ml/models lists what is there."
-            )
-        return _registered(row)
+    return [_member(info) for info in catalog.infos()] + rows
 
 
 def _member(info: "ModelInfo") -> KnownModel:
@@ -190,6 +252,8 @@ def _member(info: "ModelInfo") -> KnownModel:
         metrics.setdefault(name, {})["calibration"] = {
             f"{level:g}": observed for level, observed in coverage.items()
         }
+    for name, rank in info.sigma_rank_correlation.items():
+        metrics.setdefault(name, {})["sigma_rank_correlation"] = rank
     return KnownModel(
         id=None,
         name=info.name,
@@ -208,9 +272,7 @@ def _member(info: "ModelInfo") -> KnownModel:
 
 
 def _registered(row: ModelTable) -> KnownModel:
-    from nanoos.models import MODEL_REGISTRY
-
-    able = row.name in MODEL_REGISTRY
+    able = row.model_type in FAMILIES and row.checkpoint_path is not None
     return KnownModel(
         id=row.id,
         name=row.name,

@@ -1,27 +1,19 @@
 """Predictions: computed once for each structure, model and weights, then answered from the row."""
 
-import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
-from weakref import WeakValueDictionary
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select
 
-from nanoos.core.errors import ConflictError, InvalidInputError, NanoosError, NotFoundError
-from nanoos.db import Database, PredictionTable, StructureTable
+from nanoos.core.errors import InvalidInputError, NanoosError, NotFoundError
+from nanoos.core.records import Prediction
+from nanoos.db import Database, PredictionTable
 from nanoos.services.access import Principal
 from nanoos.services.fresh_cache import ChangeWatch, FreshCache
-from nanoos.services.prediction_models import (
-    CacheKey,
-    ChosenModel,
-    KnownModel,
-    choose_model,
-    known_models,
-    registered_model,
-)
+from nanoos.services.model_registry import ModelRegistryService
+from nanoos.services.prediction_models import ActiveModels, ChosenModel, KnownModel, known_models
 from nanoos.services.prediction_records import (
     BatchError,
     BatchRecord,
@@ -29,13 +21,16 @@ from nanoos.services.prediction_records import (
     prediction_record,
     stored_columns,
 )
+from nanoos.services.prediction_store import KeyedLocks, PredictionStore
 from nanoos.services.structure_records import StructureRecord
-from nanoos.services.structure_rows import insert_ignoring
 from nanoos.services.structures import StructureService
+
+if TYPE_CHECKING:
+    from nanoos.models.explain import Explanation
+    from nanoos.models.sampled_uncertainty import SampledPrediction, UncertaintyMethod
 
 MAX_BATCH = 100
 MAX_HISTORY = 1000
-_MAX_GENERATIONS_AT_ONCE = 100
 
 _MemoryKey = tuple[uuid.UUID, bool, uuid.UUID, str]
 
@@ -50,14 +45,22 @@ class PredictionService:
     Args:
         database: Where the predictions are.
         structures: Says who may see which structure.
+        registry: Trained models; without it only those of the code answer.
     """
 
-    def __init__(self, database: Database, structures: StructureService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        structures: StructureService,
+        registry: ModelRegistryService | None = None,
+    ) -> None:
         self._db = database
         self._structures = structures
         self._watch = ChangeWatch(database)
         self._fresh: FreshCache[_MemoryKey, PredictionRecord] = FreshCache(watch=self._watch)
-        self._computing = _KeyedLocks()
+        self._computing = KeyedLocks()
+        self._store = PredictionStore(database)
+        self.active = ActiveModels(database, registry, self._watch)
 
     # -- predicting -----------------------------------------------------------------------
 
@@ -90,16 +93,16 @@ class PredictionService:
                 return remembered
         read_at = self._fresh.now()
         structure = self._structures.get(structure_id, who)
-        model = choose_model(model_name)
+        model = self.active.choose(model_name)
         if force_recompute:
             record = self._compute(structure, model, again=True)
             self._fresh.clear()
             return record
         key = model.key(structure_id)
-        found = self._stored(key)
+        found = self._store.find(key)
         if found is None:
-            with self._computing.hold(key):
-                found = self._stored(key)
+            with self._computing.hold([key]):
+                found = self._store.find(key)
                 if found is None:
                     return self._compute(structure, model, again=False)
         self._fresh.put(memory_key, found, read_at=read_at)
@@ -115,6 +118,8 @@ class PredictionService:
     ) -> BatchRecord:
         """Predictions for up to 100 structures; one that fails never fails the rest.
 
+        What is missing is predicted together and stored in one transaction.
+
         Raises:
             InvalidInputError: none or more than 100 structures.
             NotFoundError: no such model.
@@ -124,30 +129,75 @@ class PredictionService:
             raise InvalidInputError(
                 f"A batch of {len(structure_ids)} structures.", hint=f"Give 1 to {MAX_BATCH}."
             )
-        choose_model(model_name)  # a model that cannot run is one error, not a hundred
-        predictions: list[PredictionRecord] = []
-        errors: list[BatchError] = []
-        for structure_id in structure_ids:
+        self._watch.look()
+        model = self.active.choose(model_name)  # one that cannot run is one error, not a hundred
+        answers: dict[uuid.UUID, PredictionRecord | NanoosError] = {}
+        visible: list[StructureRecord] = []
+        for structure_id in dict.fromkeys(structure_ids):
             try:
-                predictions.append(
-                    self.predict(
-                        structure_id, who, model_name=model_name, force_recompute=force_recompute
-                    )
-                )
+                visible.append(self._structures.get(structure_id, who))
             except NanoosError as error:
-                errors.append(
-                    BatchError(
-                        structure_id=structure_id, code=error.error_code, message=error.message
-                    )
-                )
-        n_cached = sum(prediction.cached for prediction in predictions)
-        return BatchRecord(
-            predictions=predictions,
-            total=len(structure_ids),
-            cached=n_cached,
-            new=len(predictions) - n_cached,
-            errors=errors,
+                answers[structure_id] = error
+        if force_recompute:
+            answers |= self._compute_many(visible, model, again=True)
+            self._fresh.clear()
+        else:
+            answers |= self._found_or_computed(visible, model)
+        return _batch_record(structure_ids, answers)
+
+    def _found_or_computed(
+        self, structures: Sequence[StructureRecord], model: ChosenModel
+    ) -> dict[uuid.UUID, PredictionRecord | NanoosError]:
+        keys = [model.key(structure.id) for structure in structures]
+        answers: dict[uuid.UUID, PredictionRecord | NanoosError] = {}
+        answers |= self._store.find_many(keys)
+        missing = [key for key in keys if key.structure_id not in answers]
+        if not missing:
+            return answers
+        with self._computing.hold(missing):
+            answers |= self._store.find_many(missing)  # others may have computed it meanwhile
+            wanted = [structure for structure in structures if structure.id not in answers]
+            return answers | self._compute_many(wanted, model, again=False)
+
+    def explain(
+        self, structure_id: uuid.UUID, who: Principal, *, model_name: str | None = None
+    ) -> "dict[str, Explanation]":
+        """What each atom and element contributes to each property that can be explained.
+
+        Raises:
+            NotFoundError: no such structure or model.
+            UnavailableError: the model cannot run here.
+            InvalidInputError: nothing that the model predicts can be explained.
+        """
+        from nanoos.models.explain import explain
+
+        structure = self._structures.get(structure_id, who)
+        return explain(self.active.choose(model_name).model, structure.structure)
+
+    def sample(
+        self,
+        structure_id: uuid.UUID,
+        who: Principal,
+        *,
+        model_name: str,
+        method: "UncertaintyMethod",
+        n_samples: int,
+    ) -> "tuple[ChosenModel, dict[str, SampledPrediction]]":
+        """Predict with the spread of many passes or members; nothing is stored.
+
+        Raises:
+            NotFoundError: no such structure or model.
+            UnavailableError: the model cannot run here.
+            InvalidInputError: not a graph network, or ``method`` cannot be asked of it.
+        """
+        from nanoos.models.sampled_uncertainty import predict_with_uncertainty
+
+        structure = self._structures.get(structure_id, who)
+        chosen = self.active.choose(model_name)
+        sampled = predict_with_uncertainty(
+            chosen.model, structure.structure, method=method, n_samples=n_samples
         )
+        return chosen, sampled
 
     def remembered(
         self, structure_id: uuid.UUID, who: Principal, *, model_name: str | None = None
@@ -171,7 +221,7 @@ class PredictionService:
             return remembered
         read_at = self._fresh.now()
         self._structures.require_visible(structure_id, who)
-        found = self._stored(choose_model(model_name).key(structure_id))
+        found = self._store.find(self.active.choose(model_name).key(structure_id))
         if found is not None:
             self._fresh.put(memory_key, found, read_at=read_at)
         return found
@@ -196,8 +246,9 @@ class PredictionService:
             self._watch.look()
 
     def forget(self) -> None:
-        """Believe nothing that was read before: structures were deleted."""
+        """Believe nothing that was read before: structures were deleted, weights activated."""
         self._fresh.clear()
+        self.active.forget()
 
     def latest(
         self, structure_id: uuid.UUID, who: Principal, model_name: str | None = None
@@ -270,49 +321,63 @@ class PredictionService:
 
     def models(self) -> list[KnownModel]:
         """Every model of this installation: those of the code and those of the registry table."""
-        return known_models(self._db)
-
-    def model(self, row_id: uuid.UUID) -> KnownModel:
-        """One row of the registry table. Raises NotFoundError where it is not there."""
-        return registered_model(self._db, row_id)
+        return known_models(self.active.catalog(), self._db)
 
     # -- storing --------------------------------------------------------------------------
-
-    def _stored(self, key: CacheKey) -> PredictionRecord | None:
-        """The row of the highest generation."""
-        query = (
-            select(PredictionTable)
-            .where(*_same_key(key))
-            .order_by(PredictionTable.generation.desc())
-            .limit(1)
-        )
-        with self._db.read() as session:
-            row = session.scalar(query)
-            return None if row is None else prediction_record(row, cached=True)
 
     def _compute(
         self, structure: StructureRecord, model: ChosenModel, *, again: bool
     ) -> PredictionRecord:
-        """Run the model and store what it said.
+        """Run the model and store what it said."""
+        (prediction,) = model.run([structure])
+        columns = stored_columns(prediction, structure, model.weights)
+        return self._store.add(model.key(structure.id), columns, again=again)
 
-        With ``again`` it becomes the next generation; without, the row of a client that was
-        faster is given instead.
-        """
-        columns = stored_columns(model.run(structure), structure, model.weights)
-        key = model.key(structure.id)
-        with self._db.write() as session:
-            _require_structure(session, key.structure_id)
-            for _ in range(_MAX_GENERATIONS_AT_ONCE if again else 1):
-                row_id = _insert(session, key, columns, again=again)
-                if row_id is not None:
-                    row = session.get_one(PredictionTable, row_id)
-                    return prediction_record(row, cached=False)
-        stored = None if again else self._stored(key)
-        if stored is None:
-            raise ConflictError(
-                "Others recompute or delete the same prediction now.", hint="Ask again."
+    def _compute_many(
+        self, structures: Sequence[StructureRecord], model: ChosenModel, *, again: bool
+    ) -> dict[uuid.UUID, PredictionRecord | NanoosError]:
+        answers: dict[uuid.UUID, PredictionRecord | NanoosError] = {}
+        rows = []
+        for structure, said in zip(structures, model.run_each(structures), strict=True):
+            if isinstance(said, Prediction):
+                columns = stored_columns(said, structure, model.weights)
+                rows.append((model.key(structure.id), columns))
+            else:
+                answers[structure.id] = said
+        stored = self._store.add_many(rows, again=again)
+        for (key, _), answer in zip(rows, stored, strict=True):
+            answers[key.structure_id] = answer
+        return answers
+
+
+def _batch_record(
+    structure_ids: Sequence[uuid.UUID],
+    answers: Mapping[uuid.UUID, PredictionRecord | NanoosError],
+) -> BatchRecord:
+    """In the order asked for; a structure named twice was computed once."""
+    predictions: list[PredictionRecord] = []
+    errors = []
+    seen: set[uuid.UUID] = set()
+    for structure_id in structure_ids:
+        answer = answers[structure_id]
+        if isinstance(answer, PredictionRecord):
+            again = structure_id in seen
+            predictions.append(replace(answer, cached=True) if again else answer)
+        else:
+            errors.append(
+                BatchError(
+                    structure_id=structure_id, code=answer.error_code, message=answer.message
+                )
             )
-        return stored
+        seen.add(structure_id)
+    n_cached = sum(prediction.cached for prediction in predictions)
+    return BatchRecord(
+        predictions=predictions,
+        total=len(structure_ids),
+        cached=n_cached,
+        new=len(predictions) - n_cached,
+        errors=errors,
+    )
 
 
 def _memory_key(who: Principal, structure_id: uuid.UUID, name: str) -> _MemoryKey:
@@ -325,72 +390,3 @@ def _predict_key(who: Principal, structure_id: uuid.UUID, model_name: str | None
 
 def _latest_key(who: Principal, structure_id: uuid.UUID, model_name: str | None) -> _MemoryKey:
     return _memory_key(who, structure_id, f"latest {(model_name or '').casefold()}")
-
-
-def _same_key(key: CacheKey) -> tuple[ColumnElement[bool], ...]:
-    return (
-        PredictionTable.structure_id == key.structure_id,
-        PredictionTable.model_name == key.model_name,
-        PredictionTable.model_version == key.model_version,
-        PredictionTable.weights_sha256 == key.weights_sha256,
-    )
-
-
-def _require_structure(session: Session, structure_id: uuid.UUID) -> None:
-    """Hold the structure until the prediction is stored; it may be deleted at any moment."""
-    found = session.scalar(
-        select(StructureTable.id)
-        .where(StructureTable.id == structure_id)
-        .with_for_update(read=True, key_share=True)
-    )
-    if found is None:
-        raise NotFoundError(f"There is no structure {structure_id}.")
-
-
-def _insert(
-    session: Session, key: CacheKey, columns: Mapping[str, Any], *, again: bool
-) -> uuid.UUID | None:
-    """The id of the new row; None where the generation is taken by now."""
-    generation = 0
-    if again:
-        highest = session.scalar(
-            select(func.max(PredictionTable.generation)).where(*_same_key(key))
-        )
-        generation = 0 if highest is None else highest + 1
-    row_id = uuid.uuid4()
-    row = {
-        "id": row_id,
-        "structure_id": key.structure_id,
-        "model_name": key.model_name,
-        "model_version": key.model_version,
-        "weights_sha256": key.weights_sha256,
-        "generation": generation,
-        "properties": columns["properties"],
-        "confidence_scores": columns["confidence_scores"],
-        "metadata": columns["extra"],
-    }
-    return row_id if insert_ignoring(session, PredictionTable, [row]) else None
-
-
-class _Lock:
-    """A lock that a weak dictionary can hold."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-
-
-class _KeyedLocks:
-    """A lock for each key, forgotten when nobody holds or waits for it."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: WeakValueDictionary[CacheKey, _Lock] = WeakValueDictionary()
-
-    @contextmanager
-    def hold(self, key: CacheKey) -> Iterator[None]:
-        with self._guard:
-            own = self._locks.get(key)
-            if own is None:
-                own = self._locks[key] = _Lock()
-        with own.lock:
-            yield
