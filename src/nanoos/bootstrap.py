@@ -13,6 +13,7 @@ from nanoos.db import ArtifactStore, Database
 from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.services.campaigns import CampaignService
+from nanoos.services.comparisons import ComparisonService
 from nanoos.services.container import Services
 from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
@@ -20,6 +21,7 @@ from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
+from nanoos.services.monitoring import MonitoringService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.shipped_models import sync_shipped_models
@@ -46,6 +48,7 @@ def build_services(settings: Settings) -> Services:
     simulations = SimulationService(database, jobs, structures)
     campaigns = CampaignService(database, jobs, structures, simulations)
     models = ModelRegistryService(database, artifacts, settings.data_dir / "trained")
+    predictions = PredictionService(database, structures, models)
     return Services(
         database=database,
         artifacts=artifacts,
@@ -58,7 +61,7 @@ def build_services(settings: Settings) -> Services:
         ),
         materials=MaterialService(database),
         structures=structures,
-        predictions=PredictionService(database, structures, models),
+        predictions=predictions,
         features=FeatureService(database, artifacts, structures, jobs),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
@@ -74,6 +77,8 @@ def build_services(settings: Settings) -> Services:
         ),
         models=models,
         training=TrainingService(database, artifacts, jobs, models, data_dir=settings.data_dir),
+        comparisons=ComparisonService(predictions, simulations),
+        monitoring=MonitoringService(database, models),
         close=database.dispose,
     )
 

@@ -31,7 +31,8 @@ class SampledPrediction:
 
     Attributes:
         value: The model's prediction, with its calibrated interval where there is one.
-        uncertainty: One standard deviation of ``samples``, in the property's unit.
+        uncertainty: One standard deviation of ``samples``, in the property's unit; None where
+            none were asked for.
         samples: What each pass with dropout, or each member, says.
         model_agreement: For members: 1 minus their standard deviation as a share of the size
             of their mean, not below 0; None where the mean is about 0 (under 0.001), and for
@@ -40,17 +41,17 @@ class SampledPrediction:
     """
 
     value: PropertyValue
-    uncertainty: float
-    samples: tuple[float, ...]
-    model_agreement: float | None
-    method: UncertaintyMethod
+    uncertainty: float | None = None
+    samples: tuple[float, ...] = ()
+    model_agreement: float | None = None
+    method: UncertaintyMethod | None = None
 
 
 def predict_with_uncertainty(
     model: PropertyModel | str,
     structure: Structure,
     *,
-    method: UncertaintyMethod = "ensemble",
+    method: UncertaintyMethod | None = "ensemble",
     n_samples: int = N_SAMPLES,
     properties: Collection[str] | None = None,
 ) -> dict[str, SampledPrediction]:
@@ -60,7 +61,7 @@ def predict_with_uncertainty(
         model: One of our graph networks, or its name.
         structure: As it is.
         method: Gal & Ghahramani 2016 (arXiv 1506.02142), dropout in the read-outs of the first
-            member; or Lakshminarayanan et al. 2017 (arXiv 1612.01474).
+            member; or Lakshminarayanan et al. 2017 (arXiv 1612.01474). None: no samples.
         n_samples: Passes with dropout, 2 to 1000; members are as many as the checkpoint has.
         properties: Only these; None for all. Functions of other properties (the stability
             score) have none.
@@ -81,6 +82,8 @@ def predict_with_uncertainty(
     if properties is not None:
         network = network.narrowed(properties)
     value = network.predict([structure])[0].properties
+    if method is None:
+        return {name: SampledPrediction(value=one) for name, one in value.items()}
     graphs: dict[tuple[int, float], PackedGraphs] = {}
     found: dict[str, SampledPrediction] = {}
     for path in network.files:

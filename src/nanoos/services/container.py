@@ -6,12 +6,14 @@ from pathlib import Path
 
 from nanoos.db import ArtifactStore, Database
 from nanoos.services.campaigns import CampaignService
+from nanoos.services.comparisons import ComparisonService
 from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
+from nanoos.services.monitoring import MonitoringService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.simulations import SimulationService
@@ -40,4 +42,6 @@ class Services:
     datasets: DatasetService
     models: ModelRegistryService
     training: TrainingService
+    comparisons: ComparisonService
+    monitoring: MonitoringService
     close: Callable[[], None]

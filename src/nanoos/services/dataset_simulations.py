@@ -14,9 +14,9 @@ from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
 from nanoos.db import Database, JobTable, SimulationResultTable, SimulationTable
 from nanoos.services.access import Principal, visible
 from nanoos.services.dataset_records import SimulationRows
+from nanoos.services.simulated_properties import level_of_result
 
 _BATCH: Final = 500
-_ENERGIES: Final = ("energy_per_atom", "formation_energy")
 
 
 def simulation_rows(
@@ -44,7 +44,7 @@ def simulation_rows(
         names = _value_names(session, who, wanted)
     maker = _only(makers, wanted)
     chosen = choose_targets(names, targets, {})
-    levels = {one.target: _level(maker, one.target) for one in chosen}
+    levels = {one.target: level_of_result(maker, one.target) for one in chosen}
     return RowStream(
         name=f"{wanted.engine} {wanted.workflow} ({maker['producer']} {maker['version']})",
         rows=_rows(database, who, wanted, chosen, levels),
@@ -109,28 +109,6 @@ def _value_names(session: Session, who: Principal, wanted: SimulationRows) -> li
     newest = _query(who, wanted, SimulationResultTable.values)
     newest = newest.order_by(SimulationResultTable.created_at.desc()).limit(1)
     return sorted(session.scalar(newest) or {})
-
-
-def _level(maker: Mapping[str, str], target: str) -> LevelOfTheory | None:
-    """What a number of this potential means; formation energies have a reference of their own."""
-    from nanoos.models.formation_energy import PotentialFormationEnergy
-    from nanoos.potentials import POTENTIALS
-
-    potential = maker["producer"].rpartition("/")[2]
-    if potential not in POTENTIALS:
-        return None
-    level: LevelOfTheory = POTENTIALS.get(potential).level_of_theory  # type: ignore[assignment]
-    if target not in _ENERGIES or target == "energy_per_atom":
-        return level
-    for model in PotentialFormationEnergy.__subclasses__():
-        if model.potential_name == potential:
-            return model.level_of_theory
-    version = maker["version"].rpartition("/")[2]
-    return LevelOfTheory(
-        functional=level.functional,
-        corrections=level.corrections,
-        reference=f"{potential} {version} elements",
-    )
 
 
 def _rows(

@@ -180,7 +180,7 @@ class PredictionService:
         who: Principal,
         *,
         model_name: str,
-        method: "UncertaintyMethod",
+        method: "UncertaintyMethod | None",
         n_samples: int,
     ) -> "tuple[ChosenModel, dict[str, SampledPrediction]]":
         """Predict with the spread of many passes or members; nothing is stored.

@@ -11,6 +11,7 @@ from nanoos.services.job_garbage import collect_garbage
 from nanoos.services.jobs import Executor, JobService
 
 GARBAGE_INTERVAL_S = 3600.0
+MONITORING_INTERVAL_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ def _end_processes(executor: Executor) -> None:
 
 
 class Reconciler(threading.Thread):
-    """Reconciles now and then, and collects garbage, until told to stop.
+    """Reconciles now and then, watches models and collects garbage, until told to stop.
 
     Any number may run, on any number of machines.
 
@@ -63,11 +64,15 @@ class Reconciler(threading.Thread):
         """Reconcile a few times in each lease."""
         jobs = self._services.jobs
         collect_at = time.monotonic() + GARBAGE_INTERVAL_S
+        monitor_at = time.monotonic() + MONITORING_INTERVAL_S
         while not self._stopping.wait(min(5.0, jobs.lease_s / 4)):
             try:
                 recovered = recover_host(jobs) + reconcile(jobs)
                 if recovered:
                     log.info("requeued lost jobs", count=recovered)
+                if time.monotonic() > monitor_at:
+                    monitor_at = time.monotonic() + MONITORING_INTERVAL_S
+                    self._services.monitoring.check_new()
                 if time.monotonic() > collect_at:
                     collect_at = time.monotonic() + GARBAGE_INTERVAL_S
                     services = self._services

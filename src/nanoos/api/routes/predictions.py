@@ -8,13 +8,17 @@ from fastapi import APIRouter, Query, Response
 
 from nanoos.api.context import ApiContext, Context, Lab
 from nanoos.api.errors import answers
-from nanoos.api.rendering import prediction_answer
+from nanoos.api.rendering import prediction_answer, prediction_response, sampled_answer
 from nanoos.api.schemas.predictions import (
     BatchAnswer,
+    ComparisonAnswer,
+    GNNPredictAnswer,
+    GNNPredictBody,
     HistoryAnswer,
     Level,
     ModelList,
     ModelName,
+    MonitoringAnswer,
     PredictBatchBody,
     PredictBody,
     PredictionAnswer,
@@ -33,7 +37,17 @@ async def predict(body: PredictBody, context: Context, who: Writer) -> Response:
     """Predict the properties of a stored structure; what is stored already is answered at once."""
     record = await _predicted(body, context, who)
     context.metrics.count_prediction(cached=record.cached)
-    return context.rendered.answer(record, body.level)
+    if not body.explain:
+        return context.rendered.answer(record, body.level)
+    explanations = await context.inference.run(
+        partial(
+            context.services.predictions.explain,
+            body.structure_id,
+            who,
+            model_name=body.model_name,
+        )
+    )
+    return prediction_response(record, body.level, explanations)
 
 
 @router.get(
@@ -97,6 +111,45 @@ async def predict_batch(body: PredictBatchBody, context: Context, who: Writer) -
     }
 
 
+@router.post(
+    "/gnn/properties", response_model=GNNPredictAnswer, responses=answers(404, 409, 413, 429)
+)
+async def predict_with_uncertainty(body: GNNPredictBody, context: Context, who: Writer) -> Any:
+    """Predict with a graph network, many times: dropout left on, or every member of an ensemble."""
+    predictions = context.services.predictions
+    chosen, sampled = await context.inference.run(
+        partial(
+            predictions.sample,
+            body.structure_id,
+            who,
+            model_name=body.gnn_model_name,
+            method=body.uncertainty_method if body.return_uncertainty else None,
+            n_samples=body.n_samples,
+        )
+    )
+    explanations = None
+    if body.explain:
+        explanations = await context.inference.run(
+            partial(predictions.explain, body.structure_id, who, model_name=body.gnn_model_name)
+        )
+    return sampled_answer(body, chosen, sampled, explanations)
+
+
+@router.get("/compare/{structure_id:uuid}", response_model=ComparisonAnswer, responses=answers(404))
+def compare(
+    structure_id: uuid.UUID,
+    lab: Lab,
+    who: Reader,
+    prediction_id: Annotated[uuid.UUID | None, Query()] = None,
+    simulation_id: Annotated[uuid.UUID | None, Query()] = None,
+    level: Annotated[Level, Query()] = 0.9,
+) -> Any:
+    """A prediction beside a completed simulation; unlike quantities are never compared."""
+    return lab.comparisons.compare(
+        structure_id, who, prediction_id=prediction_id, simulation_id=simulation_id, level=level
+    )
+
+
 @router.delete("/properties/{prediction_id:uuid}", status_code=204, responses=answers(404))
 def delete_prediction(prediction_id: uuid.UUID, lab: Lab, who: Admin) -> None:
     """Delete a prediction; within 2 s no process answers with it."""
@@ -109,6 +162,15 @@ def list_models(lab: Lab, who: Reader) -> Any:
     del who
     models = lab.predictions.models()
     return {"models": models, "count": len(models)}
+
+
+@router.get(
+    "/models/{model_id:uuid}/monitoring", response_model=MonitoringAnswer, responses=answers(404)
+)
+def model_monitoring(model_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
+    """How a trained model does against simulation results, beside its card."""
+    del who
+    return lab.monitoring.report(model_id)
 
 
 async def _predicted(body: PredictBody, context: ApiContext, who: Principal) -> PredictionRecord:

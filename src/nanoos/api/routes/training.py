@@ -50,4 +50,6 @@ def get_model(model_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
 )
 def activate_model(model_id: uuid.UUID, lab: Lab, who: Admin) -> Any:
     """Let the name of its type resolve to this model for its target."""
-    return lab.models.activate(str(model_id), who)
+    activated = lab.models.activate(str(model_id), who)
+    lab.predictions.forget()
+    return activated
