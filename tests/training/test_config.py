@@ -65,9 +65,10 @@ def test_an_unknown_key_gets_the_nearest_one():
         ({"parameters": {"width": 3}}, "parameters.width"),
         ({"parameters": {"cutoff": "far"}}, "parameters.cutoff"),
         ({"parameters": {"cutoff": -1.0}}, "parameters.cutoff"),
+        ({"parameters": {"cutoff": float("nan")}}, "parameters.cutoff"),
         ({"model": "ALIGNN", "hidden_dim": 30, "parameters": {}}, "hidden_dim"),
     ],
-    ids=["unknown", "no_number", "negative", "no_multiple"],
+    ids=["unknown", "no_number", "negative", "nan", "no_multiple"],
 )
 def test_a_bad_hyper_parameter_names_its_key(changes, key):
     with pytest.raises(ConfigError, match=key):

@@ -3,21 +3,22 @@
 import multiprocessing
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from labelled import small_config
 from torch import distributed, nn
 
-from nanoos.core.errors import CancelledError, TrainingError
+from nanoos.core.errors import CancelledError, TransientError
 from nanoos.models.checkpoints import load_checkpoint
 from nanoos.training.run import train_model
 from nanoos.training.synchronised import SynchronisedBatchNorm, synchronise
 
 ROWS = 11
+WITHOUT_EFFECT = ("atom.bias", "message_norm.running_mean")
+"""A bias before a batch normalisation has no gradient but rounding, which Adam blows up; the
+mean that is remembered follows it, and their difference is what counts."""
 
 
 def _net() -> nn.Module:
@@ -88,9 +89,12 @@ class TestTwoProcesses:
         ]
         one, two = (load_checkpoint(result.checkpoint).members[0] for result in results)
         for name, value in one.items():
+            if name.endswith(WITHOUT_EFFECT):
+                continue
             torch.testing.assert_close(two[name], value, rtol=2e-3, atol=2e-4, msg=name)
         for first, second in zip(results[0].history[0], results[1].history[0], strict=True):
             assert second["val_loss"] == pytest.approx(first["val_loss"], rel=1e-3)
+            assert second["val_mae"] == pytest.approx(first["val_mae"], rel=1e-3)
             assert second["train_loss"] == pytest.approx(first["train_loss"], rel=1e-3)
         assert not (tmp_path / "2" / "member_0" / "shared").exists()
 
@@ -107,9 +111,6 @@ class TestTwoProcesses:
         assert [record["epoch"] for record in result.history[0]] == [1, 2, 3, 4]
 
     def test_the_error_of_a_process_is_the_error_of_the_run(self, crystals, tmp_path):
-        volumes = crystals.targets["volume"].copy()
-        volumes[np.isfinite(volumes)] += np.linspace(0, 3e38, int(np.isfinite(volumes).sum()))
-        wild = replace(crystals, targets={"volume": volumes}, units={"volume": "Å^3"})
-        config = small_config(targets="volume", loss="mse", n_processes=2, learning_rate=1.0)
-        with pytest.raises(TrainingError):
-            train_model(config, wild, run_dir=tmp_path)
+        (tmp_path / "member_0" / "last.part").mkdir(parents=True)  # in the checkpoint's way
+        with pytest.raises(TransientError, match="epoch 1 cannot be written"):
+            train_model(small_config(n_processes=2), crystals, run_dir=tmp_path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from nanoos.models.checkpoints import Checkpoint, load_checkpoint
 from nanoos.models.forest import FAMILY, Forest, forest_descriptors
 from nanoos.training.data import IntArray, TrainingSet, cached_graphs
 from nanoos.training.loop import predict
-from nanoos.training.network import Network, parameters_from
+from nanoos.training.network import parameters_from
 from nanoos.training.preparing import DividedRows
 from nanoos.training.result import measured
 
@@ -39,7 +39,7 @@ def measure_checkpoint(
     names = [target.name for target in checkpoint.header.targets]
     return {
         name: measured(
-            predicted[:, column], test.targets[name], unit=test.units[name], half_widths={}
+            predicted[:, column], test.targets[name], unit=test.units[name], half_widths=None
         )
         for column, name in enumerate(names)
         if name in test.targets
@@ -79,9 +79,7 @@ def _by_networks(
         test=everything,
     )
     found = [
-        data.to_units(
-            predict(cast("Network", checkpoint.network(n)), data, everything, device=device).numpy()
-        )
+        data.to_units(predict(checkpoint.network(n), data, everything, device=device).numpy())
         for n in range(header.n_members)
     ]
     return np.asarray(np.mean(found, axis=0))

@@ -67,7 +67,7 @@ class TrainingConfig(BaseModel):
     """Of the learning rate."""
     weight_decay: float = Field(default=0.01, ge=0, le=10)
     """Of AdamW."""
-    gradient_clip: float = Field(default=5.0, gt=0)
+    gradient_clip: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """Largest norm of a step's gradient."""
     averaging: Literal["none", "ema", "swa"] = "none"
     """Of the weights: exponential moving average, or the mean over the last epochs."""
@@ -83,7 +83,9 @@ class TrainingConfig(BaseModel):
     """Processes that share each batch; on CUDA one for each GPU."""
     ensemble: int = Field(default=1, ge=1, le=32)
     """Networks, trained one after the other, that differ in their seed."""
-    init_from: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    init_from: (
+        Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")] | None
+    ) = None
     """Fine-tune: the name of a trained or shipped model or, on the command line, a file."""
     freeze_trunk: bool = False
     """Train only the read-outs; needs ``init_from``."""

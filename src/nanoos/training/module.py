@@ -102,7 +102,7 @@ class NetworkTraining(LightningModule):
         losses, present = self._losses(out, wanted)
         counts = _summed(present.sum(0).float())
         loss = self._weighted(losses.sum(0), counts)
-        value = float(loss.detach())
+        value = float(_summed(loss.detach().clone()))
         if not np.isfinite(value):
             raise TrainingError(
                 f"The loss is no longer a number in epoch {self.current_epoch + 1}, "

@@ -1,5 +1,6 @@
 """Networks from a configuration, new or begun from the weights of another."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
@@ -50,8 +51,11 @@ def network_parameters(config: TrainingConfig) -> Parameters:
         raise ConfigError(f"parameters.{first['loc'][0]}: {first['msg']}.") from error
     for field in fields(checked):
         value = getattr(checked, field.name)
-        if field.name != "dropout" and value <= 0 and field.name != "gcn_layers":
-            raise ConfigError(f"parameters.{field.name}: must be greater than 0.")
+        lowest_is_zero = field.name in {"dropout", "gcn_layers"}
+        if not math.isfinite(value) or value < 0 or (value == 0 and not lowest_is_zero):
+            raise ConfigError(f"parameters.{field.name}: must be a number greater than 0.")
+    if not 0 <= checked.dropout < 1:
+        raise ConfigError("parameters.dropout: must be a probability below 1.")
     if isinstance(checked, ALIGNNParameters) and checked.hidden_dim % checked.angle_dim:
         raise ConfigError(
             f"hidden_dim: {checked.hidden_dim} is no multiple of angle_dim, {checked.angle_dim}."

@@ -55,7 +55,7 @@ class TrainingResult:
 
 
 def measured(
-    predicted: FloatArray, true: FloatArray, *, unit: str, half_widths: Mapping[float, float]
+    predicted: FloatArray, true: FloatArray, *, unit: str, half_widths: Mapping[float, float] | None
 ) -> dict[str, Any]:
     """Errors of one target.
 
@@ -63,7 +63,7 @@ def measured(
         predicted: (n,), in ``unit``.
         true: (n,), NaN where there is no label.
         unit: For the record.
-        half_widths: Level to half the width of its interval; empty: no coverage is measured.
+        half_widths: Level to half the width of its interval; None: no coverage is measured.
     """
     known = np.isfinite(true)
     errors, labels = predicted[known] - true[known], true[known]
@@ -76,7 +76,7 @@ def measured(
         "n": int(known.sum()),
         "unit": unit,
     }
-    if half_widths:
+    if half_widths is not None:
         found["coverage"] = {
             f"{level:g}": float(np.mean(np.abs(errors) <= width))
             for level, width in half_widths.items()
@@ -120,9 +120,9 @@ def evaluate(
     for column, (name, unit) in enumerate(rows.dataset.units.items()):
         val, test = rows.values[rows.val, column], rows.values[rows.test, column]
         binary = rows.normalisers[column] is None
-        widths = half_widths(on_val[:, column], val) if apart and not binary else {}
+        widths = None if binary else half_widths(on_val[:, column], val) if apart else {}
         metrics[name] = measured(on_test[:, column], test, unit=unit, half_widths=widths)
-        validation[name] = measured(on_val[:, column], val, unit=unit, half_widths={})
+        validation[name] = measured(on_val[:, column], val, unit=unit, half_widths=None)
         if binary:
             metrics[name]["accuracy"] = _accuracy(on_test[:, column], test)
             validation[name]["accuracy"] = _accuracy(on_val[:, column], val)

@@ -35,7 +35,7 @@ class SynchronisedBatchNorm(nn.BatchNorm1d):
         """(n, dim) from ``values`` (n, dim); n may differ from process to process."""
         if not self.training:
             return super().forward(values)
-        exact = values.float()
+        exact = values.to(self.weight.dtype)  # not the half precision of autocast
         count = exact.new_tensor([float(len(exact))])
         total = _apply(torch.cat([exact.sum(0), count]))
         n = total[-1].detach()
@@ -67,7 +67,11 @@ def synchronise(network: nn.Module) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm1d:
                 new = SynchronisedBatchNorm(
-                    child.num_features, eps=child.eps, momentum=child.momentum
+                    child.num_features,
+                    eps=child.eps,
+                    momentum=child.momentum,
+                    device=child.weight.device,
+                    dtype=child.weight.dtype,
                 )
                 new.load_state_dict(child.state_dict())
                 setattr(parent, name, new)
