@@ -73,7 +73,8 @@ def lab(services, tmp_path):
 
 
 class TestSubmitting:
-    def test_a_network_is_trained_registered_and_kept(self, lab, drain):
+    def test_a_network_is_trained_registered_and_kept(self, lab, drain, monkeypatch):
+        monkeypatch.setattr("nanoos.worker.child.PROGRESS_INTERVAL_S", 0.0)
         targets = ["formation_energy", "bandgap"]
         submitted = lab.training.submit(config(**NETWORK, targets=targets), LOCAL_PRINCIPAL)
         assert submitted.names == ("energies_formation_energy", "energies_bandgap")
