@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoos.cli import model_weights, options
+from nanoos.cli import model_monitoring, model_weights, options
 from nanoos.cli.documents import print_document
 from nanoos.cli.output import writable
 from nanoos.cli.render import Column, print_facts, print_table, progress, say
@@ -23,6 +23,7 @@ app.add_typer(references)
 app.command()(model_weights.pull)
 app.command()(model_weights.add)
 app.command()(model_weights.remove)
+app.command()(model_monitoring.monitor)
 
 _MODEL_COLUMNS = (
     Column(title="model", of=lambda info: info.name),

@@ -3,24 +3,27 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nanoos.cli import options
+from nanoos.cli.answering import answering_model
 from nanoos.cli.opening import services
 from nanoos.cli.predict_sinks import CsvSink, JsonSink, Sink, TableSink
 from nanoos.cli.predictions import (
     ModelPredictor,
     Predictor,
     SavingPredictor,
-    chosen_models,
     line_document,
     predict_outcomes,
 )
 from nanoos.cli.render import progress
 from nanoos.cli.structures import SOME_REFUSED
 from nanoos.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nanoos.models import PropertyModel
 
 app = typer.Typer(name="predict")
 
@@ -44,6 +47,9 @@ def predict(
     save: Annotated[
         bool, typer.Option("--save", help="Keep structures and predictions in the laboratory.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say what each atom and element contributes.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Predict properties of every crystal in files, folders and zip archives.
@@ -52,7 +58,9 @@ def predict(
 
     JSON, one line for each structure in input order: {"file", "index", "id", "formula",
     "model", "model_version", "properties": {name: {"value", "unit", "sigma", "lower", "upper",
-    "level", "confidence", "out_of_domain"}}, "error": null | {"code", "message"}}.
+    "level", "confidence", "out_of_domain"}}, "error": null | {"code", "message"}}; with
+    --explain also "explanations": {name: {"unit", "value", "baseline", "baseline_kind",
+    "atoms": [number], "elements": {symbol: number}}}.
     """
     from nanoos.structures import iter_paths
 
@@ -60,21 +68,36 @@ def predict(
         raise InvalidInputError(f"The level is {level}.", hint="Give a number between 0 and 1.")
     failed = done = 0
     with contextlib.ExitStack() as stack:
-        models = chosen_models(model, property_)
-        predictor = stack.enter_context(_predictor(model, ModelPredictor(models), save=save))
+        answering, properties = answering_model(model, property_)
+        if explain:
+            _check_explainable(answering)
+        asked = ModelPredictor(answering)
+        predictor = stack.enter_context(_predictor(model, asked, save=save))
         sinks = _sinks(csv, output, as_json=as_json)
         for sink in sinks:
             stack.enter_context(sink)
         report = stack.enter_context(progress("predicting", kind="count"))
-        for line in predict_outcomes(iter_paths(paths), predictor):
+        lines = predict_outcomes(
+            iter_paths(paths),
+            predictor,
+            explained=answering if explain else None,
+            properties=properties,
+        )
+        for line in lines:
             done += 1
             failed += line.error is not None
-            document = line_document(line, predictor, models, level)
+            document = line_document(line, predictor, properties, level)
             for sink in sinks:
                 sink.write(document, line)
             report(0.0, f"{done} structures, {failed} without a prediction")
     if failed:
         raise typer.Exit(SOME_REFUSED)
+
+
+def _check_explainable(model: "PropertyModel") -> None:
+    from nanoos.models.explain import check_explainable
+
+    check_explainable(model)
 
 
 def _sinks(csv: Path | None, output: Path | None, *, as_json: bool) -> list[Sink]:

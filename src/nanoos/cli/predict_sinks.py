@@ -143,6 +143,13 @@ class TableSink:
             Column(title="flags", of=_flags),
         ]
         print_table(columns, self._rows, empty="Nothing was predicted.")
+        reasons = [
+            {"row": row, "property": name, **one}
+            for row in self._rows
+            for name, one in row.get("explanations", {}).items()
+        ]
+        if reasons:
+            print_table(_REASONS, reasons, empty="")
         self._rows.clear()
 
     def __enter__(self) -> Self:
@@ -158,6 +165,22 @@ class TableSink:
 def _file_text(row: dict[str, Any]) -> str:
     name = Path(row["file"]).name
     return f"{name} [{row['index']}]" if row["index"] else name
+
+
+def _elements_text(reason: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{symbol} {contribution:+.3g}" for symbol, contribution in reason["elements"].items()
+    )
+
+
+_REASONS: Final = (
+    Column(title="file", of=lambda reason: _file_text(reason["row"]), shrinks=True),
+    Column(title="property", of=lambda reason: reason["property"].replace("_", " ")),
+    Column(title="networks say", of=lambda reason: reason["value"], right=True),
+    Column(title="unit", of=lambda reason: reason["unit"]),
+    Column(title="of the baseline", of=lambda reason: reason["baseline"], right=True),
+    Column(title="contributions of the elements", of=_elements_text),
+)
 
 
 def _property_column(name: str, unit: str) -> Column:

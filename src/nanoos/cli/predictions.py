@@ -1,20 +1,22 @@
 """Predictions of structures in files: asked for in batches, given in input order."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nanoos.cli.opening import local_user
-from nanoos.core.errors import InvalidInputError, NanoosError, UnavailableError
+from nanoos.core.errors import NanoosError
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 
 if TYPE_CHECKING:
+    from nanoos.models import Explanation, ModelInfo, PropertyModel
     from nanoos.services.container import Services
-    from nanoos.structures import ReadOutcome
+    from nanoos.services.prediction_records import PredictionRecord
+    from nanoos.structures import ReadOutcome, Structure
 
-BATCH_STRUCTURES: Final = 16
-BATCH_SITES: Final = 1000
+BATCH_STRUCTURES: Final = 64
+BATCH_SITES: Final = 2000
 """A batch is closed at either, which bounds the memory whatever is read."""
 
 
@@ -31,38 +33,40 @@ class Predictor(Protocol):
         """Its version."""
         ...
 
-    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction]:
-        """One prediction for each, in order; every outcome has a structure."""
+    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction | NanoosError]:
+        """A prediction or a refusal for each, in order; every outcome has a structure."""
         ...
 
 
 class ModelPredictor:
-    """Asks models in this process: no database, no server.
+    """Asks a model in this process: no server.
 
     Args:
-        models: Property to the model that gives it; one model is asked in batches, several
-            structure by structure.
+        model: What predicts.
     """
 
-    def __init__(self, models: Mapping[str, str]) -> None:
-        self._names = sorted(set(models.values()))
-        self.name = "+".join(self._names)
+    def __init__(self, model: "PropertyModel") -> None:
+        self.model = model
 
     @cached_property
+    def _info(self) -> "ModelInfo":
+        return self.model.info()
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._info.name
+
+    @property
     def version(self) -> str:
-        """Versions of the models."""
-        from nanoos.models import get_model
+        """Its version."""
+        return self._info.version
 
-        return "+".join(get_model(name).info().version for name in self._names)
+    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction | NanoosError]:
+        """What the model says; one structure that fails never fails the rest."""
+        from nanoos.models.predicting import predict_each
 
-    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction]:
-        """What the models say."""
-        from nanoos.models import get_model, predict_properties_for_structure
-
-        structures = [one.structure for one in read if one.structure is not None]
-        if len(self._names) == 1:
-            return get_model(self._names[0]).predict(structures)
-        return [predict_properties_for_structure(structure) for structure in structures]
+        return predict_each(self.model, _structures(read))
 
 
 class SavingPredictor:
@@ -73,24 +77,43 @@ class SavingPredictor:
         self._model = model
         self.name, self.version = asked.name, asked.version
 
-    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction]:
+    def predict(self, read: "Sequence[ReadOutcome]") -> Sequence[Prediction | NanoosError]:
         """What is stored, computed now where it was not."""
-        return [self._one(outcome) for outcome in read]
+        found = [self._stored(outcome) for outcome in read]
+        ids = list(dict.fromkeys(one for one in found if not isinstance(one, NanoosError)))
+        if not ids:
+            return [one for one in found if isinstance(one, NanoosError)]
+        answer = self._lab.predictions.batch(ids, local_user(), model_name=self._model)
+        said: dict[Any, Prediction | NanoosError] = {
+            record.structure_id: _from_record(record) for record in answer.predictions
+        }
+        for error in answer.errors:
+            said[error.structure_id] = NanoosError(error.message, code=error.code)
+        return [one if isinstance(one, NanoosError) else said[one] for one in found]
 
-    def _one(self, outcome: "ReadOutcome") -> Prediction:
-        if outcome.structure is None:
-            raise InvalidInputError(f"{outcome.file} gave no structure.")
+    def _stored(self, outcome: "ReadOutcome") -> Any:
+        """The id of its structure, or why it cannot be stored."""
         source = {"kind": "file", "file": outcome.file, "index": outcome.index}
         if outcome.source_id is not None:
             source["id"] = outcome.source_id
-        structure, _ = self._lab.structures.add(outcome.structure, local_user(), source=source)
-        stored = self._lab.predictions.predict(structure.id, local_user(), model_name=self._model)
-        return Prediction(
-            properties=stored.values,
-            provenance=Provenance(producer=stored.model_name, version=stored.model_version),
-            notes=tuple(stored.metadata.get("notes", ())),
-            not_for_decisions=bool(stored.metadata.get("not_for_decisions")),
-        )
+        try:
+            (structure,) = _structures([outcome])
+            return self._lab.structures.add(structure, local_user(), source=source)[0].id
+        except NanoosError as error:
+            return error
+
+
+def _structures(read: "Sequence[ReadOutcome]") -> "list[Structure]":
+    return [outcome.structure for outcome in read if outcome.structure is not None]
+
+
+def _from_record(stored: "PredictionRecord") -> Prediction:
+    return Prediction(
+        properties=stored.values,
+        provenance=Provenance(producer=stored.model_name, version=stored.model_version),
+        notes=tuple(stored.metadata.get("notes", ())),
+        not_for_decisions=bool(stored.metadata.get("not_for_decisions")),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +127,7 @@ class PredictionLine:
         formula: Reduced formula, None where nothing could be read.
         prediction: None where there is an error.
         error: None where there is a prediction.
+        explanations: Property to what drove it, where that was asked for.
     """
 
     file: str
@@ -112,23 +136,42 @@ class PredictionLine:
     formula: str | None
     prediction: Prediction | None
     error: NanoosError | None
+    explanations: "Mapping[str, Explanation] | None" = None
 
 
 def predict_outcomes(
-    outcomes: "Iterable[ReadOutcome]", predictor: Predictor
+    outcomes: "Iterable[ReadOutcome]",
+    predictor: Predictor,
+    *,
+    explained: "PropertyModel | None" = None,
+    properties: Collection[str] | None = None,
 ) -> Iterator[PredictionLine]:
-    """A line for each structure read, in order; one that fails never fails the rest."""
+    """A line for each structure read, in order; one that fails never fails the rest.
+
+    Args:
+        outcomes: Read as they are needed.
+        predictor: What predicts.
+        explained: The model whose predictions are explained; None for no explanations.
+        properties: Only these are explained; None for all that can be.
+    """
     for batch in _batches(outcomes):
-        answers = iter(_answers([one for one in batch if one.structure is not None], predictor))
+        answers = iter(predictor.predict([one for one in batch if one.structure is not None]))
         for outcome in batch:
             answer = outcome.error if outcome.structure is None else next(answers)
+            prediction = answer if isinstance(answer, Prediction) else None
+            explanations = None
+            if explained is not None and prediction is not None and outcome.structure is not None:
+                from nanoos.models import explain
+
+                explanations = explain(explained, outcome.structure, properties)
             yield PredictionLine(
                 file=outcome.file,
                 index=outcome.index,
                 source_id=outcome.source_id,
                 formula=None if outcome.structure is None else outcome.structure.formula,
-                prediction=answer if isinstance(answer, Prediction) else None,
+                prediction=prediction,
                 error=answer if isinstance(answer, NanoosError) else None,
+                explanations=explanations,
             )
 
 
@@ -144,72 +187,6 @@ def _batches(outcomes: "Iterable[ReadOutcome]") -> "Iterator[list[ReadOutcome]]"
         sites += size
     if batch:
         yield batch
-
-
-def _answers(
-    read: "Sequence[ReadOutcome]", predictor: Predictor
-) -> Sequence[Prediction | NanoosError]:
-    """One prediction or refusal for each; one by one where the batch fails."""
-    if len(read) > 1:
-        try:
-            return list(predictor.predict(read))
-        except Exception:  # noqa: BLE001 - whose fault it is shows one by one, below
-            return [_answer(outcome, predictor) for outcome in read]
-    return [_answer(outcome, predictor) for outcome in read]
-
-
-def _answer(outcome: "ReadOutcome", predictor: Predictor) -> Prediction | NanoosError:
-    try:
-        return predictor.predict([outcome])[0]
-    except NanoosError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - foreign model code; one structure ends no stream
-        text = str(error).strip().splitlines()
-        return NanoosError(
-            f"{predictor.name} failed: {type(error).__name__}: {text[0] if text else ''}",
-            code="model_failed",
-        )
-
-
-def chosen_models(model: str | None, wanted: Sequence[str] | None) -> dict[str, str]:
-    """Property to the model that gives it: the one named, or the best that is available.
-
-    Raises:
-        NotFoundError: no such model; the hint gives the nearest name.
-        UnavailableError: it cannot predict here, or no model can.
-        InvalidInputError: no model asked predicts one of ``wanted``; names the nearest.
-    """
-    import difflib
-
-    from nanoos.models import default_models
-
-    able = default_models() if model is None else _supported(model)
-    if not able:
-        raise UnavailableError("No model is available.", hint="pip install 'nanoos[ml]'")
-    for name in wanted or ():
-        if name not in able:
-            near = difflib.get_close_matches(name, able, n=1)
-            meant = f"Did you mean {near[0]!r}? " if near else ""
-            raise InvalidInputError(
-                f"{model} does not predict {name!r}."
-                if model is not None
-                else f"No model here predicts {name!r}.",
-                hint=f"{meant}There are: {', '.join(able)}.",
-            )
-    return {name: able[name] for name in (wanted or able)}
-
-
-def _supported(model: str) -> dict[str, str]:
-    """Every property of one model that can predict here."""
-    from nanoos.models import get_model
-
-    info = get_model(model).info()
-    if not info.available:
-        raise UnavailableError(
-            f"{info.name} cannot predict here: {info.unavailable_reason}.",
-            hint=info.install_command,
-        )
-    return dict.fromkeys(info.supported_properties, info.name)
 
 
 def line_document(
@@ -235,6 +212,8 @@ def line_document(
     }
     if prediction is not None and prediction.not_for_decisions:
         document["not_for_decisions"] = True
+    if line.explanations is not None:
+        document["explanations"] = {n: asdict(one) for n, one in line.explanations.items()}
     return document
 
 

@@ -84,12 +84,27 @@ def explain(
         if isinstance(part, GraphNetworkModel):
             found |= _explained(part, structure, properties)
     if not found:
-        raise InvalidInputError(
-            f"What {model.info().name} predicts cannot be explained atom by atom.",
-            hint="Name a graph network: CGCNN or ALIGNN.",
-            code="not_explainable",
-        )
+        raise _not_explainable(model)
     return found
+
+
+def check_explainable(model: PropertyModel) -> None:
+    """Refuse a model of which nothing can be explained, before it predicts.
+
+    Raises:
+        InvalidInputError: code ``not_explainable``.
+    """
+    parts = list(model.models.values()) if isinstance(model, BestModels) else [model]
+    if not any(isinstance(part, GraphNetworkModel) for part in parts):
+        raise _not_explainable(model)
+
+
+def _not_explainable(model: PropertyModel) -> InvalidInputError:
+    return InvalidInputError(
+        f"What {model.info().name} predicts cannot be explained atom by atom.",
+        hint="Name a graph network: CGCNN or ALIGNN.",
+        code="not_explainable",
+    )
 
 
 def _explained(

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
@@ -132,16 +132,23 @@ class GraphRunner:
         )
 
     def _dropped(self, pooled: Tensor, samples: int) -> Tensor:
-        """(samples, n, n_targets) with dropout on; the same for the same input."""
-        heads = self.networks[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            heads.train()
-            try:
-                drawn = [heads.read_out(pooled) for _ in range(samples)]
-            finally:
-                heads.eval()
-        return torch.stack(drawn)
+        """(samples, n, n_targets) with dropout on.
+
+        One mask for each sample, the same for all structures and always the same: what is said
+        of a structure does not depend on what else is in the batch.
+        """
+        generator = torch.Generator().manual_seed(_SEED)
+        columns = []
+        for head in self.networks[0].heads:
+            hidden = pooled.expand(samples, *pooled.shape)
+            for layer in cast("nn.Sequential", head):
+                if isinstance(layer, nn.Dropout):
+                    drawn = torch.rand(samples, 1, hidden.shape[-1], generator=generator)
+                    hidden = hidden * ((drawn >= layer.p) / (1.0 - layer.p)).to(hidden.device)
+                else:
+                    hidden = layer(hidden)
+            columns.append(hidden[..., 0])
+        return torch.stack(columns, dim=-1)
 
     def _by_target(self, raw: Tensor) -> dict[str, FloatArray]:
         numbers = raw.cpu().numpy().astype(np.float64)

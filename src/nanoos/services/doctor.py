@@ -24,6 +24,7 @@ from nanoos.core.errors import NanoosError, UnavailableError
 from nanoos.core.registry import Registry
 from nanoos.db import Database, JobTable, db_now
 from nanoos.db.jobs import QUEUED, RUNNING
+from nanoos.services.monitoring import stored_alerts
 from nanoos.services.schema import schema_state
 from nanoos.tools import ToolEnvironments
 
@@ -110,6 +111,7 @@ def run_checks(surroundings: Surroundings) -> Iterator[Check]:
     yield from check_tools(surroundings.data_dir)
     if all(check.status == "ok" for check in database):
         yield from check_jobs(surroundings.database_url)
+        yield check_alerts(surroundings.database_url)
 
 
 # -- packages and plug-ins ---------------------------------------------------------------------
@@ -353,6 +355,22 @@ def check_jobs(database_url: str) -> Iterator[Check]:
         status="warning" if stuck else "ok",
         message=f"{stuck} jobs claim to run, but their workers are silent" if stuck else "none",
         hint="Start a worker: it takes them up again." if stuck else None,
+    )
+
+
+def check_alerts(database_url: str) -> Check:
+    """Models that do worse than their cards say."""
+    database = Database(database_url)
+    try:
+        alerts = stored_alerts(database)
+    finally:
+        database.dispose()
+    return Check(
+        area="models",
+        name="alerts",
+        status="warning" if alerts else "ok",
+        message=" ".join(alert.message for alert in alerts) or "no model does worse than its card",
+        hint="nanoos models monitor" if alerts else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy import select
 
 from nanoos.core.errors import NanoosError, NotFoundError, UnavailableError
 from nanoos.core.records import Prediction
-from nanoos.db import Database, ModelTable
+from nanoos.db import ArtifactStore, Database, ModelTable
 from nanoos.services.fresh_cache import ChangeWatch, FreshCache
 from nanoos.services.model_registry import ModelRegistryService, TrainedModel
 from nanoos.services.prediction_store import CacheKey
@@ -171,6 +172,19 @@ class ActiveModels:
         self._last = ids, catalog
         self._choices.clear()
         return catalog
+
+
+def stored_models(database_url: str, artifacts_url: str, data_dir: Path) -> ActiveModels:
+    """The models of a laboratory, without its other services.
+
+    Args:
+        database_url: Of its database.
+        artifacts_url: Of its artifact store.
+        data_dir: Its data folder.
+    """
+    database = Database(database_url)
+    registry = ModelRegistryService(database, ArtifactStore(artifacts_url), data_dir / "trained")
+    return ActiveModels(database, registry, ChangeWatch(database))
 
 
 def _weights(registry: ModelRegistryService, row: TrainedModel) -> "TargetWeights | None":
