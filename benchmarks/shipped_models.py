@@ -24,6 +24,7 @@ import pandas as pd
 import nanoos
 from nanoos.core.records import LevelOfTheory
 from nanoos.features.packed import PackedGraphs
+from nanoos.models.baseline import baseline_errors, structure_descriptors
 from nanoos.models.calibrating import LabelledGraphs, calibrate, measure, with_domain
 from nanoos.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from nanoos.models.domain import DomainModel, fragments, shaken
@@ -214,6 +215,29 @@ def domain_of(checkpoint: Checkpoint, table: pd.DataFrame, ordinary: LabelledGra
     )
 
 
+def with_baseline(
+    checkpoint: Checkpoint, table: pd.DataFrame, labels: dict[str, np.ndarray]
+) -> Checkpoint:
+    """The checkpoint with the test error of a random forest on the same rows, for its card."""
+    parts = {name: np.flatnonzero(table["split"] == name) for name in ("train", "test")}
+    described = {
+        name: structure_descriptors(list(structures_of(table.iloc[rows])))
+        for name, rows in parts.items()
+    }
+    targets = [t.name for t in checkpoint.header.targets if t.kind == "regression"]
+    errors = baseline_errors(
+        described["train"],
+        {name: labels[name][parts["train"]] for name in targets},
+        described["test"],
+        {name: labels[name][parts["test"]] for name in targets},
+        formulas=table["reduced_formula"].iloc[parts["test"]].tolist(),
+    )
+    metrics = {name: dict(found) for name, found in checkpoint.header.metrics.items()}
+    for name, error in errors.items():
+        metrics[name]["baseline"] = {"model": "random forest", "mae": error.mae}
+    return checkpoint.with_header(metrics=metrics)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("members", nargs="+", type=Path)
@@ -264,6 +288,7 @@ def main() -> None:
         code_version=nanoos.__version__,
         created=datetime.now(UTC).date().isoformat(),
     )
+    checkpoint = with_baseline(checkpoint, table, labels)
     given.output.mkdir(parents=True, exist_ok=True)
     file = given.output / f"{given.name}.safetensors"
     digest = save_checkpoint(file, checkpoint)
