@@ -3,8 +3,8 @@
     python benchmarks/shipped_models.py --set crystals --name cgcnn_mp --output src/nanoos/models/weights \
         MEMBER.safetensors [MEMBER.safetensors ...]
 
-The members are what `nanoos train examples/train_crystals.yaml` (or train_elasticity.yaml, ...)
-leaves: checkpoints of one architecture with the same targets. Rows of the split ``val`` are
+The members are checkpoints of one architecture with the same targets, as `nanoos train` leaves
+them; what those of the package were trained with stands in their cards. Rows of the split ``val`` are
 halved by formula: one half shapes sigma and the limits of the domain (and served to choose
 models), the other calibrates the intervals. Rows of ``test`` are measured on, once. Needs the
 data sets beside the checkout (--data).

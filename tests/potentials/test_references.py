@@ -10,6 +10,7 @@ from nanoos.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials import (
     ReferenceTable,
     build_references,
@@ -21,7 +22,6 @@ from nanoos.potentials import (
 )
 from nanoos.potentials.coverage import MPTRJ_ELEMENTS
 from nanoos.potentials.elemental import candidates, ground_states
-from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials.relaxation import space_group_label
 
 

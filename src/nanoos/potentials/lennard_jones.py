@@ -8,9 +8,9 @@ from ase.data import covalent_radii
 
 from nanoos import __version__
 from nanoos.core.records import LevelOfTheory
+from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
 from nanoos.potentials.coverage import CORDERO_ELEMENTS
-from nanoos.features.neighbors import neighbor_list
 from nanoos.structures import Structure
 
 _SWITCH_START: Final = 0.8

@@ -20,9 +20,9 @@ import torch
 
 from nanoos.core.errors import UnavailableError
 from nanoos.core.records import LevelOfTheory
+from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials.base import FloatArray, PotentialResult, batches, check_coverage
 from nanoos.potentials.coverage import MPTRJ_ELEMENTS
-from nanoos.features.neighbors import neighbor_list
 from nanoos.potentials.runtime import apply_threads, torch_device
 from nanoos.potentials.weights import file_sha256, packaged_weights
 from nanoos.structures import Structure
