@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from stored_models import add_model
 
 from nanoos.cli.predictions import BATCH_STRUCTURES, predict_outcomes
 from nanoos.core.errors import InvalidInputError
@@ -183,7 +184,7 @@ def test_many_frames_go_in_batches_and_stream(calibrated, tmp_path):
 def calibrated_predictor(model):
     from nanoos.cli.predictions import ModelPredictor
 
-    return ModelPredictor({"cell_volume": model.name})
+    return ModelPredictor(model)
 
 
 def test_saved_predictions_are_computed_once(lab, crystals):
@@ -194,3 +195,62 @@ def test_saved_predictions_are_computed_once(lab, crystals):
     assert len(stored["predictions"]) == 1
     value = stored["predictions"][0]["properties"]["bandgap"]["value"]
     assert value == first["properties"]["bandgap"]["value"]
+
+
+@pytest.fixture
+def networks(services, tmp_path):
+    """The laboratory has small networks of its own, active."""
+    return add_model(services, tmp_path / "weights", targets=("bandgap", "formation_energy"))
+
+
+def test_the_active_weights_of_the_laboratory_answer(lab, networks, crystals):
+    line = lab("predict", crystals / "a_MgO.cif", "-m", "cgcnn", "--json").document
+    assert line["model"] == "CGCNN"
+    gap = line["properties"]["bandgap"]
+    assert gap["lower"] <= gap["value"] <= gap["upper"]
+    own = lab("predict", crystals / "a_MgO.cif", "-m", "mine_bandgap", "--json").document
+    assert own["model"] == "mine_bandgap"
+    assert own["properties"] == {"bandgap": gap}
+    only = lab("predict", crystals / "a_MgO.cif", "-p", "bandgap", "--json").document
+    assert set(only["properties"]) == {"bandgap"}
+
+
+def test_saved_predictions_go_in_batches_with_their_refusals(lab, networks, crystals):
+    ran = lab("predict", crystals, "-m", "CGCNN", "--save", "--json")
+    assert ran.code == 3
+    assert [line["formula"] for line in ran.lines] == ["MgO", None, "ZnO", "NaCl", "MgO"]
+    again = lab("predict", crystals, "-m", "CGCNN", "--json")
+    for saved, computed in zip(ran.lines, again.lines, strict=True):
+        for name, value in saved["properties"].items():
+            assert value["value"] == pytest.approx(computed["properties"][name]["value"], abs=1e-4)
+
+
+def test_explanations_add_up(lab, networks, crystals):
+    ran = lab("predict", crystals / "d_two.extxyz", "-p", "formation_energy", "--explain", "--json")
+    assert ran.code == 0
+    for line, elements in zip(ran.lines, ({"Na", "Cl"}, {"Mg", "O"}), strict=True):
+        (reason,) = line["explanations"].values()
+        assert set(reason["elements"]) == elements
+        assert sum(reason["atoms"]) == pytest.approx(reason["value"] - reason["baseline"])
+    table = lab("predict", crystals / "d_two.extxyz", "--explain")
+    assert "contributions of the elements" in table.out
+    assert "Na " in table.out
+    assert lab("predict", crystals, "-m", "STUB", "--explain").code == 2
+
+
+def test_a_database_that_cannot_be_read_is_said_and_models_come_as_shipped(run, crystals, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "nanoos.db").write_bytes(b"")
+    ran = run("predict", crystals / "a_MgO.cif", "-m", "STUB", "--json")
+    assert ran.code == 0
+    assert "as shipped" in ran.err
+
+
+def test_monitoring_of_the_active_models(lab, networks, services):
+    document = lab("models", "monitor", "--json").document
+    names = {model["name"] for model in document["models"]}
+    assert names >= {"mine_bandgap", "mine_formation_energy"}
+    assert "mine_bandgap" in lab("models", "monitor", "mine_bandgap").out
+    checks = lab("doctor", "--json").document["checks"]
+    (alerts,) = [check for check in checks if check["name"] == "alerts"]
+    assert alerts["status"] == "ok"
