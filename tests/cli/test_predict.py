@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 from stored_models import add_model
@@ -254,3 +256,28 @@ def test_monitoring_of_the_active_models(lab, networks, services):
     checks = lab("doctor", "--json").document["checks"]
     (alerts,) = [check for check in checks if check["name"] == "alerts"]
     assert alerts["status"] == "ok"
+
+
+def test_a_network_predicts_without_loading_what_it_does_not_need(
+    settings, networks, crystals, tmp_path
+):
+    heavy = (
+        "botorch",
+        "chgnet",
+        "e3nn",
+        "lightning",
+        "matgl",
+        "pandas",
+        "pymatgen.core",
+        "sklearn",
+    )
+    script = (
+        "import sys\n"
+        "from nanoos.cli import main\n"
+        f"code = main(['predict', {str(crystals / 'a_MgO.cif')!r}, '-m', 'CGCNN', '--json'])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], code)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ran.stdout.splitlines()[-1] == "[] 0", ran.stdout + ran.stderr

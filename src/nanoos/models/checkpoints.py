@@ -139,9 +139,12 @@ class Checkpoint:
 
     def network(self, member: int = 0) -> "CGCNN | ALIGNN":
         """The network of one member, in evaluation mode, on the CPU."""
-        network = new_network(
-            self.header.family, self.header.parameters, [t.name for t in self.header.targets]
-        )
+        from nanoos.models.networks.layers import weights_follow
+
+        with weights_follow():
+            network = new_network(
+                self.header.family, self.header.parameters, [t.name for t in self.header.targets]
+            )
         network.load_state_dict(dict(self.members[member]))
         return network.eval()
 

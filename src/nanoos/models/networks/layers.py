@@ -1,12 +1,15 @@
 """Pieces that the networks share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nanoos.features.composition import element_table
+from nanoos.features.composition import ELEMENT_PROPERTIES, element_table
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 N_ELEMENTS = 104
@@ -56,8 +59,26 @@ class ElementEmbedding(nn.Module):
         return functional.embedding(atomic_numbers, table)
 
 
+_WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
+
+
+@contextmanager
+def weights_follow() -> Iterator[None]:
+    """Networks made here get their weights from a checkpoint, which carries the table too.
+
+    The table of elements is then not made, which would load a large package.
+    """
+    token = _WEIGHTS_FOLLOW.set(True)
+    try:
+        yield
+    finally:
+        _WEIGHTS_FOLLOW.reset(token)
+
+
 def _standardised_elements() -> Tensor:
-    rows = torch.zeros(N_ELEMENTS, len(next(iter(element_table().values()))))
+    rows = torch.zeros(N_ELEMENTS, len(ELEMENT_PROPERTIES))
+    if _WEIGHTS_FOLLOW.get():
+        return rows
     for symbol, row in element_table().items():
         rows[ATOMIC_NUMBERS[symbol]] = torch.from_numpy(row).float()
     known = rows[1:]
