@@ -181,9 +181,36 @@ def routes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def model_cards_page() -> str:
+    """The card of each shipped checkpoint."""
+    import hashlib
+
+    from nanoos.models.cards import checkpoint_card
+    from nanoos.models.checkpoints import read_header, shipped_checkpoints
+
+    lines = [
+        "# Model cards",
+        "",
+        "Of the checkpoints inside the package. `benchmarks/shipped_models.py` joins, calibrates and",
+        "measures them; what each was trained with stands in its card.",
+        "",
+    ]
+    for path in shipped_checkpoints():
+        content = path.read_bytes()
+        card = checkpoint_card(
+            read_header(path),
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+        )
+        lines += [f"#{line}" if line.startswith("#") else line for line in card.splitlines()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 PAGES = {
     "campaigns.md": campaign_page,
     "commands.md": commands_page,
+    "model_cards.md": model_cards_page,
     "plugins.md": plugins_page,
     "routes.md": routes_page,
     "settings.md": settings_page,

@@ -25,7 +25,8 @@ def reference():
 
 
 @pytest.mark.parametrize(
-    "name", ["campaigns.md", "commands.md", "plugins.md", "routes.md", "settings.md"]
+    "name",
+    ["campaigns.md", "commands.md", "model_cards.md", "plugins.md", "routes.md", "settings.md"],
 )
 def test_reference_pages_are_what_the_code_says(reference, name):
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
