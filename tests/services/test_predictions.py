@@ -351,7 +351,7 @@ class TestBatch:
 def test_models_are_those_of_the_code_and_of_the_registry_table(service, database, model):
     with database.write() as session:
         row = ModelTable(
-            name="cgcnn_bandgap_v1",
+            name="my_bandgap",
             version="1",
             target="bandgap",
             model_type="CGCNN",
@@ -363,9 +363,9 @@ def test_models_are_those_of_the_code_and_of_the_registry_table(service, databas
         session.flush()
         row_id = row.id
     by_name = {known.name: known for known in service.models()}
-    assert {"CHGNet", "STUB", "CALIBRATED", "cgcnn_bandgap_v1"} <= set(by_name)
+    assert {"CHGNet", "STUB", "CALIBRATED", "my_bandgap"} <= set(by_name)
     assert by_name["STUB"].not_for_decisions
     assert by_name["CALIBRATED"].metrics == {"bandgap": {"calibration": {"0.9": 0.91}}}
-    registered = by_name["cgcnn_bandgap_v1"]
+    registered = by_name["my_bandgap"]
     assert (registered.id, registered.metrics) == (row_id, {"mae": 0.3})
     assert not registered.available  # there are no weights

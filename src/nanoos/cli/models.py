@@ -131,10 +131,15 @@ def show(
     for name, errors in info.test_error.items():
         for error in errors:
             seen = ", seen in training" if error.seen_in_training else ""
-            facts.append((f"error: {name}", f"{error.mae:g} {error.unit} ({error.source}{seen})"))
+            ends = error.mae_interval
+            known = "" if ends is None else f", 95 % interval {ends[0]:.4g} to {ends[1]:.4g}"
+            text = f"{error.mae:.4g} {error.unit}{known} ({error.source}{seen})"
+            facts.append((f"error: {name}", text))
     for name, coverage in info.calibration.items():
         text = ", ".join(f"{nominal:g}: {found:.3f}" for nominal, found in coverage.items())
         facts.append((f"coverage: {name}", text))
+    for name, rank in info.sigma_rank_correlation.items():
+        facts.append((f"rank correlation of sigma and error: {name}", f"{rank:.2f}"))
     print_facts([fact for fact in facts if fact[1] not in {None, ""}])
     for note in info.notes:
         say(f"Note: {note}")
