@@ -170,7 +170,7 @@ def _calibrated(
             LabelledGraphs(
                 graphs=packed.select(chosen),
                 targets={name: column[chosen] for name, column in labels.items()},
-                formulas=[crystals[i].formula for i in chosen],
+                formulas=[crystals[i].formula for i in chosen.tolist()],
                 groups={},
             )
         )
