@@ -26,8 +26,10 @@ from nanoos.core.records import LevelOfTheory
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.baseline import baseline_errors, structure_descriptors
 from nanoos.models.calibrating import LabelledGraphs, calibrate, measure, with_domain
+from nanoos.models.checkpoint_predictor import CheckpointPredictor
 from nanoos.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from nanoos.models.domain import DomainModel, fragments, shaken
+from nanoos.models.explain import BASELINE, baseline_vectors
 from nanoos.models.graph_outputs import GraphRunner
 from nanoos.structures import Structure
 from nanoos.structures.elements import SYMBOLS
@@ -215,6 +217,18 @@ def domain_of(checkpoint: Checkpoint, table: pd.DataFrame, ordinary: LabelledGra
     )
 
 
+def with_explanations(checkpoint: Checkpoint, table: pd.DataFrame) -> Checkpoint:
+    """The checkpoint with the mean vector of training crystals, which explanations start from."""
+    train = table[(table["split"] == "train") & (table["nsites"] <= 40)]
+    crystals = list(structures_of(train.sample(min(4000, len(train)), random_state=0)))
+    predictor = CheckpointPredictor(checkpoint)
+    graphs = PackedGraphs.from_structures(
+        crystals, k=predictor.runner.k, cutoff=predictor.runner.cutoff
+    )
+    arrays = {**checkpoint.arrays, BASELINE: baseline_vectors(predictor, graphs)}
+    return replace(checkpoint, arrays=arrays, sha256="")
+
+
 def with_baseline(
     checkpoint: Checkpoint, table: pd.DataFrame, labels: dict[str, np.ndarray]
 ) -> Checkpoint:
@@ -259,6 +273,7 @@ def main() -> None:
     print(f"{len(selection.formulas)} selection and {len(calibration.formulas)} calibration rows")
     checkpoint = with_domain(checkpoint, domain_of(checkpoint, table, selection))
     checkpoint = calibrate(checkpoint, selection, calibration)
+    checkpoint = with_explanations(checkpoint, table)
     test_rows = np.flatnonzero(table["split"] == "test")
     test = labelled(table, labels, test_rows, runner.k, runner.cutoff)
     counts = {name: int(np.isfinite(v).sum()) for name, v in calibration.targets.items()}

@@ -185,3 +185,15 @@ def drain() -> Callable[..., int]:
         return at_most
 
     return run_all
+
+
+@pytest.fixture
+def no_shipped_models(monkeypatch):
+    """A laboratory without the checkpoints of the package: what it finds, a test put there."""
+    from nanoos.models import checkpoint_model, checkpoints, registry
+
+    for module in (checkpoints, checkpoint_model):
+        monkeypatch.setattr(module, "shipped_checkpoints", list)
+    registry._instance.cache_clear()
+    yield
+    registry._instance.cache_clear()

@@ -10,6 +10,8 @@ from stored_models import TARGETS, add_model, add_result
 from nanoos.services.container import Services
 from nanoos.testing.checkpoints import PBE
 
+pytestmark = pytest.mark.usefixtures("no_shipped_models")
+
 BASE = "/api/v1/ml"
 
 

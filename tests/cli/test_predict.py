@@ -248,6 +248,7 @@ def test_a_database_that_cannot_be_read_is_said_and_models_come_as_shipped(run, 
     assert "as shipped" in ran.err
 
 
+@pytest.mark.usefixtures("no_shipped_models")
 def test_monitoring_of_the_active_models(lab, networks, services):
     document = lab("models", "monitor", "--json").document
     names = {model["name"] for model in document["models"]}

@@ -11,6 +11,8 @@ from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.services.container import Services
 from nanoos.testing.crystals import rocksalt
 
+pytestmark = pytest.mark.usefixtures("no_shipped_models")
+
 
 @pytest.fixture
 def lab(services_on_both: Services) -> Services:

@@ -16,6 +16,8 @@ from nanoos.structures import Structure
 from nanoos.testing.checkpoints import PBE
 from nanoos.testing.crystals import rocksalt
 
+pytestmark = pytest.mark.usefixtures("no_shipped_models")
+
 OTHER = LevelOfTheory(functional="r2SCAN", corrections="none", reference="none")
 CARD = {"mae": 0.1, "mae_interval": [0.09, 0.11], "n": 500, "coverage": {"0.9": 0.9}}
 

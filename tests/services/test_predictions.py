@@ -28,6 +28,8 @@ from nanoos.services.structures import StructureService
 from nanoos.structures import Structure
 from nanoos.testing.crystals import rocksalt, wurtzite
 
+pytestmark = pytest.mark.usefixtures("no_shipped_models")
+
 SOURCE = {"kind": "test"}
 THEORY = LevelOfTheory(functional="PBE", corrections="none", reference="elements")
 

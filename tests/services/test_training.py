@@ -22,6 +22,8 @@ from nanoos.training.artifact import write_checkpoint
 from nanoos.training.config import TrainingConfig, parse_training_config
 from nanoos.training.preparing import divide
 
+pytestmark = pytest.mark.usefixtures("no_shipped_models")
+
 GUEST = Principal(
     user_id=uuid.uuid4(), username="guest", role="user", scopes=frozenset({"read", "write"})
 )

@@ -92,3 +92,10 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
         file.write_text(text, encoding="latin-1")
         with pytest.raises(ConfigError):
             load_training_config(file)
+
+
+def test_the_shipped_examples_are_good():
+    found = list((Path(__file__).parents[2] / "examples").glob("train_*.yaml"))
+    assert found
+    for path in found:
+        assert load_training_config(path).name

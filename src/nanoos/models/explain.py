@@ -131,15 +131,15 @@ def _explain_targets(
 ) -> dict[str, Explanation]:
     import torch
 
+    from nanoos.models.networks.arithmetic import denormals_as_zero
     from nanoos.models.networks.batch import GraphBatch
 
-    torch.set_flush_denormal(True)
     batch = GraphBatch.from_graphs(graphs)
     stored = predictor.arrays.get(BASELINE)
     columns = {target.name: i for i, target in enumerate(predictor.header.targets)}
     members: dict[str, list[tuple[float, float, FloatArray]]] = defaultdict(list)
     for number, network in enumerate(predictor.runner.networks):
-        with torch.no_grad():
+        with denormals_as_zero(), torch.no_grad():
             vectors = network.atom_vectors(batch).double()
         start = torch.zeros(vectors.shape[1], dtype=torch.float64)
         if stored is not None:
@@ -214,11 +214,11 @@ def baseline_vectors(predictor: CheckpointPredictor, graphs: PackedGraphs) -> Fl
     import torch
 
     from nanoos.models.graph_outputs import batches
+    from nanoos.models.networks.arithmetic import denormals_as_zero
     from nanoos.models.networks.batch import GraphBatch
 
-    torch.set_flush_denormal(True)
     sums: list[FloatArray | float] = [0.0] * len(predictor.runner.networks)
-    with torch.inference_mode():
+    with denormals_as_zero(), torch.inference_mode():
         for part in batches(graphs):
             batch = GraphBatch.from_graphs(part)
             for number, network in enumerate(predictor.runner.networks):

@@ -13,6 +13,7 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoints import Checkpoint, Target
 from nanoos.models.networks.alignn import ALIGNN
+from nanoos.models.networks.arithmetic import denormals_as_zero
 from nanoos.models.networks.batch import GraphBatch
 from nanoos.models.networks.cgcnn import CGCNN
 from nanoos.models.target_uncertainty import ZERO_CHANCE
@@ -113,9 +114,8 @@ class GraphRunner:
                 f"{self.header.name} was trained on graphs of {self.k} neighbours, these have "
                 f"{graphs.k}."
             )
-        torch.set_flush_denormal(True)
         members, dropout, pooled = [], [], []
-        with torch.inference_mode():
+        with denormals_as_zero(), torch.inference_mode():
             for part in batches(graphs):
                 batch = GraphBatch.from_graphs(part).to(self.device)
                 vectors = [batch.mean_over_atoms(net.atom_vectors(batch)) for net in self.networks]

@@ -204,12 +204,12 @@ def published_outputs(
     """
     import torch
 
+    from nanoos.models.networks.arithmetic import denormals_as_zero
     from nanoos.potentials.runtime import apply_threads
 
     apply_threads()
-    torch.set_flush_denormal(True)
     found: dict[str, list[Any]] = {name: [] for name in networks}
-    with torch.inference_mode():
+    with denormals_as_zero(), torch.inference_mode():
         for start in range(0, len(structures), _BATCH):
             batch = _graphs(structures[start : start + _BATCH])
             for name in networks:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -153,7 +153,7 @@ class UserService:
             username = self.get(user_id, who).username
             hashed = self._passwords.hash(password, username=username)
         with self._db.write() as session:
-            row = _row(session, user_id, lock=True)
+            row = _locked_row(session, user_id)
             _refuse_loss_of_last_admin(session, row, fields)
             if "email" in fields:
                 row.email = fields["email"]
@@ -178,7 +178,7 @@ class UserService:
         who.require("admin")
         _refuse_local(user_id)
         with self._db.write() as session:
-            row = _row(session, user_id, lock=True)
+            row = _locked_row(session, user_id)
             _refuse_loss_of_last_admin(session, row, {"is_active": False})
             session.execute(delete(UserTable).where(UserTable.id == user_id))
         self._forget()
@@ -240,12 +240,26 @@ def _view(row: UserTable) -> UserRecord:
     )
 
 
-def _row(session: Session, user_id: uuid.UUID, *, lock: bool = False) -> UserTable:
-    query = select(UserTable).where(UserTable.id == user_id)
-    row = session.scalar(query.with_for_update() if lock else query)
+def _row(session: Session, user_id: uuid.UUID) -> UserTable:
+    row = session.scalar(select(UserTable).where(UserTable.id == user_id))
     if row is None:
         raise NotFoundError(f"There is no user {user_id}.")
     return row
+
+
+def _locked_row(session: Session, user_id: uuid.UUID) -> UserTable:
+    """The account, locked together with every administrator.
+
+    All are locked in one order, so of two administrators who demote each other at once the
+    second waits and then sees one; each locking its own row first, the two would deadlock.
+    """
+    session.scalars(
+        select(UserTable.id)
+        .where(or_(UserTable.id == user_id, UserTable.role == "admin"))
+        .order_by(UserTable.id)
+        .with_for_update()
+    ).all()
+    return _row(session, user_id)
 
 
 def _count_admins() -> Any:
@@ -262,16 +276,12 @@ def _refuse_loss_of_last_admin(session: Session, row: UserTable, fields: Mapping
     stays = fields.get("role", row.role) == "admin" and fields.get("is_active", row.is_active)
     if stays or row.role != "admin" or not row.is_active:
         return
-    # of two administrators who demote each other at once, the second waits here and sees one
     others = session.scalars(
-        select(UserTable.id)
-        .where(
+        select(UserTable.id).where(
             UserTable.role == "admin",
             UserTable.is_active.is_(True),
             UserTable.id.not_in([LOCAL_USER_ID, row.id]),
         )
-        .order_by(UserTable.id)
-        .with_for_update()
     ).all()
     if not others:
         raise ConflictError(

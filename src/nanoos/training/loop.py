@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from nanoos.core.errors import ConflictError, TransientError
+from nanoos.models.networks.arithmetic import denormals_as_zero
 from nanoos.potentials.runtime import apply_threads
 from nanoos.training.callbacks import EveryEpoch, KeepBest, TellProgress
 from nanoos.training.config import TrainingConfig
@@ -129,9 +130,8 @@ def fit(
         data, data.val, **(share | {"batch_size": max(_EVALUATION_BATCH, world)})
     )
     module = NetworkTraining(network, data, config, steps_per_epoch=len(batches))
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with _quiet(), denormals_as_zero(), torch.random.fork_rng(devices=[]):
         apply_threads()
-        torch.set_flush_denormal(True)
         trainer = Trainer(
             accelerator="gpu" if on_gpu else "cpu",
             devices=_devices(config, on_gpu=on_gpu),
@@ -228,9 +228,8 @@ def _interruptible() -> Iterator[None]:
 def predict(network: Network, data: TrainingSet, rows: Any, *, device: str) -> Tensor:
     """(n_rows, n_targets) output of the network for ``rows``, in order, on the CPU."""
     apply_threads()
-    torch.set_flush_denormal(True)
     network.to(device).eval()
     batches = GraphBatches(data, rows, batch_size=_EVALUATION_BATCH)
-    with torch.inference_mode():
+    with denormals_as_zero(), torch.inference_mode():
         parts = [network(graphs.to(device)).float().cpu() for graphs, _, _ in batches]
     return torch.cat(parts) if parts else torch.zeros(0, len(data.names))
