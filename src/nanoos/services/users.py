@@ -198,7 +198,7 @@ class UserService:
             raise ForbiddenError("The current password is another one.", code="wrong_password")
         hashed = self._passwords.hash(new, username=who.username)
         with self._db.write() as session:
-            row = _row(session, who.user_id, lock=True)
+            row = _locked_row(session, who.user_id)
             row.password_hash = hashed
             _end_sessions(session, row)
         self._forget()
