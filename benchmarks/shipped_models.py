@@ -3,8 +3,8 @@
     python benchmarks/shipped_models.py --set crystals --name cgcnn_mp --output src/nanoos/models/weights \
         MEMBER.safetensors [MEMBER.safetensors ...]
 
-The members are checkpoints of one architecture with the same targets, as `nanoos train` leaves
-them; what those of the package were trained with stands in their cards. Rows of the split ``val`` are
+The members are checkpoints with the same targets, as `nanoos train` leaves them; those of several
+architectures become an ENSEMBLE. What those of the package were trained with stands in their cards. Rows of the split ``val`` are
 halved by formula: one half shapes sigma and the limits of the domain (and served to choose
 models), the other calibrates the intervals. Rows of ``test`` are measured on, once. Needs the
 data sets beside the checkout (--data).
@@ -27,7 +27,12 @@ from nanoos.features.packed import PackedGraphs
 from nanoos.models.baseline import baseline_errors, structure_descriptors
 from nanoos.models.calibrating import LabelledGraphs, calibrate, measure, with_domain
 from nanoos.models.checkpoint_predictor import CheckpointPredictor
-from nanoos.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from nanoos.models.checkpoints import (
+    Checkpoint,
+    join_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from nanoos.models.domain import DomainModel, fragments, shaken
 from nanoos.models.explain import BASELINE, baseline_vectors
 from nanoos.models.graph_outputs import GraphRunner
@@ -184,17 +189,12 @@ def labelled(
 
 def joined(paths: list[Path], name: str, described: Set) -> Checkpoint:
     """One checkpoint with the members of all."""
-    parts = [load_checkpoint(path) for path in paths]
-    header = parts[0].header
+    checkpoint = join_checkpoints([load_checkpoint(path) for path in paths], name=name)
     targets = tuple(
         replace(target, level_of_theory=described.levels.get(target.name, target.level_of_theory))
-        for target in header.targets
+        for target in checkpoint.header.targets
     )
-    members = tuple(member for part in parts for member in part.members)
-    return Checkpoint(
-        header=replace(header, name=name, targets=targets, n_members=len(members)),
-        members=members,
-    )
+    return checkpoint.with_header(targets=targets)
 
 
 def domain_of(checkpoint: Checkpoint, table: pd.DataFrame, ordinary: LabelledGraphs) -> DomainModel:

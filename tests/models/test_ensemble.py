@@ -12,7 +12,16 @@ import pytest
 from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.core.records import LevelOfTheory, PropertyValue
 from nanoos.models import ALIGNNModel, CGCNNModel, ModelCatalog
+from nanoos.models.checkpoints import (
+    join_checkpoints,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from nanoos.models.ensemble import EnsembleModel, combine
+from nanoos.models.explain import explain
+from nanoos.models.graph_network import JoinedNetworksModel
+from nanoos.models.sampled_uncertainty import predict_with_uncertainty
 from nanoos.testing.checkpoints import tiny_checkpoint
 from nanoos.testing.crystals import rocksalt
 from nanoos.testing.models import ModelContract
@@ -45,6 +54,23 @@ class TestEnsembleContract(ModelContract):
     @classmethod
     def make(cls):
         return EnsembleModel(small_catalog())
+
+
+@cache
+def joined_file() -> Path:
+    """CGCNN and ALIGNN in one checkpoint, with a measured error, as one that is shipped."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    parts = []
+    for seed, family in enumerate(("CGCNN", "ALIGNN")):
+        path = folder / f"{family}.safetensors"
+        tiny_checkpoint(path, family=family, seed=seed, calibrated=False)
+        parts.append(load_checkpoint(path))
+    tiny_checkpoint(folder / "metrics.safetensors")
+    metrics = load_checkpoint(folder / "metrics.safetensors").header.metrics
+    path = folder / "ensemble.safetensors"
+    save_checkpoint(path, join_checkpoints(parts, name="ensemble").with_header(metrics=metrics))
+    return path
 
 
 def value(number, sigma=None, half=None, **more):
@@ -122,6 +148,51 @@ def test_only_properties_of_two_members_on_one_level(catalog):
     for one in each:
         assert low <= one.interval(0.9)[0] <= one.interval(0.9)[1] <= high
     assert catalog.get("ensemble").info() == info
+
+
+def test_networks_of_several_architectures_share_a_checkpoint():
+    header = read_header(joined_file())
+    assert (header.family, header.n_members) == ("ENSEMBLE", 4)
+    assert [kind.family for kind in header.architectures()] == ["CGCNN"] * 2 + ["ALIGNN"] * 2
+    both = JoinedNetworksModel([joined_file()]).predict([rocksalt()])[0].properties
+    each = [
+        model([joined_file().with_name(f"{model.family}.safetensors")])
+        .predict([rocksalt()])[0]
+        .properties["formation_energy"]
+        for model in (CGCNNModel, ALIGNNModel)
+    ]
+    assert both["formation_energy"].value == pytest.approx(np.mean([one.value for one in each]))
+    with pytest.raises(InvalidInputError) as caught:
+        other = joined_file().with_name("other.safetensors")
+        tiny_checkpoint(other, targets=("bandgap",), calibrated=False)
+        join_checkpoints([load_checkpoint(joined_file()), load_checkpoint(other)], name="x")
+    assert caught.value.error_code == "unlike_checkpoints"
+
+
+def test_networks_that_were_calibrated_together_answer_unless_others_are_active(no_shipped_models):
+    joined = JoinedNetworksModel([joined_file()])
+    ensemble = EnsembleModel(ModelCatalog(), joined=joined)
+    info = ensemble.info()
+    assert set(info.weights) == {"bandgap", "formation_energy"}
+    assert info.weights["bandgap"].name == "ensemble_bandgap_v1"
+    said = ensemble.predict([rocksalt()])[0].properties
+    alone = joined.predict([rocksalt()])[0].properties
+    assert {name: said[name].value for name in alone} == {n: v.value for n, v in alone.items()}
+    assert ensemble.narrowed(["bandgap"]).info().name == "ENSEMBLE"
+    assert set(explain(ensemble, rocksalt())) == {"bandgap", "formation_energy"}
+    sampled = predict_with_uncertainty(ensemble, rocksalt(), method="ensemble")
+    assert len(sampled["bandgap"].samples) == 4
+
+    active = EnsembleModel(small_catalog(), joined=joined)
+    assert set(active.info().weights) == set()
+    assert "bandgap" in active.groups()
+
+
+def test_only_what_was_measured_together_is_a_default(no_shipped_models):
+    replaced = {"ENSEMBLE": JoinedNetworksModel([joined_file()])}
+    assert ModelCatalog(replaced).defaults()["formation_energy"] == "ENSEMBLE"
+    replaced |= {name: small_catalog().get(name) for name in ("CGCNN", "ALIGNN")}
+    assert "ENSEMBLE" not in ModelCatalog(replaced).defaults().values()
 
 
 def test_nothing_to_combine_says_so():

@@ -1,5 +1,6 @@
 """Model cards: what a checkpoint was made from, what was measured of it, where it may be used."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -34,11 +35,17 @@ def checkpoint_card(header: Header, *, sha256: str, size_bytes: int) -> str:
 
 
 def _identity(header: Header, sha256: str, size_bytes: int) -> str:
-    shape = ", ".join(f"{key} {value}" for key, value in header.parameters.items())
+    kinds = Counter(
+        (kind.family, ", ".join(f"{key} {value}" for key, value in kind.parameters.items()))
+        for kind in header.architectures()
+    )
     return _pairs(
         {
             "Family": f"{header.family}, {header.n_members} member(s)",
-            "Network": shape,
+            **{
+                f"Network, {n} x {family}" if header.networks else "Network": shape
+                for (family, shape), n in kinds.items()
+            },
             "Predicts": ", ".join(f"{t.name} ({t.unit})" for t in header.targets),
             "Licence": header.license,
             "SHA-256": f"`{sha256}`",

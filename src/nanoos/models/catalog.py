@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Final
 from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 from nanoos.models.base import ModelInfo, PropertyModel, WeightsName
+from nanoos.models.checkpoints import ENSEMBLE
 
 if TYPE_CHECKING:
     from nanoos.structures import Structure
 
-ENSEMBLE: Final = "ENSEMBLE"
-
-_OURS: Final = ("ALIGNN", "CGCNN")
+_OURS: Final = ("ALIGNN", "CGCNN", ENSEMBLE)
 """Measured on the same held-out compositions, so their errors may be compared."""
 
 PREFERRED: Final = ("CHGNet", "M3GNET", "SevenNet", "MEGNet", "CGCNN-2018")
@@ -46,13 +45,15 @@ class ModelCatalog:
         from nanoos.models.registry import MODEL_REGISTRY, get_model
 
         key = MODEL_REGISTRY.canonical_name(name)
-        if key in self._replaced:
-            return self._replaced[key]
         if key == ENSEMBLE and self._replaced:
             from nanoos.models.ensemble import EnsembleModel
+            from nanoos.models.graph_network import JoinedNetworksModel
 
-            return EnsembleModel(self)
-        return get_model(key)
+            joined = self._replaced.get(ENSEMBLE)
+            return EnsembleModel(
+                self, joined=joined if isinstance(joined, JoinedNetworksModel) else None
+            )
+        return self._replaced.get(key) or get_model(key)
 
     def usable(self, name: str) -> PropertyModel:
         """As :meth:`get`, for a model that can predict here.
@@ -88,20 +89,18 @@ class ModelCatalog:
 
         A model with calibrated intervals comes before one without. Of our own networks the one
         with the smaller measured error leads; the others follow in a fixed order, because errors
-        that their authors measured on different crystals cannot be compared.
+        that their authors measured on different crystals cannot be compared. What ENSEMBLE pools
+        from models that were not calibrated together is never a default.
         """
-        usable = [
-            info
-            for info in self.infos(without=(ENSEMBLE,))
-            if info.available and not info.not_for_decisions
-        ]
-        names = sorted({name for info in usable for name in info.supported_properties})
+        usable = [info for info in self.infos() if info.available and not info.not_for_decisions]
+        able: dict[str, list[ModelInfo]] = {}
+        for info in usable:
+            for name in info.supported_properties:
+                if info.name != ENSEMBLE or name in info.weights:
+                    able.setdefault(name, []).append(info)
         return {
-            name: min(
-                (info for info in usable if name in info.supported_properties),
-                key=lambda info: _rank(info, name),
-            ).name
-            for name in names
+            name: min(infos, key=lambda info: _rank(info, name)).name
+            for name, infos in sorted(able.items())
         }
 
     def choose(self, properties: Collection[str] | None = None) -> dict[str, str]:
@@ -174,7 +173,10 @@ class BestModels:
 
     def __init__(self, models: Mapping[str, PropertyModel], chosen: Mapping[str, str]) -> None:
         self.chosen = dict(chosen)
-        self.models = {name: _narrowed(model, name, chosen) for name, model in models.items()}
+        self.models = {
+            name: narrowed_to(model, [p for p, given_by in chosen.items() if given_by == name])
+            for name, model in models.items()
+        }
 
     def info(self) -> ModelInfo:
         """What they are together; the figures of a property are those of its own model."""
@@ -232,12 +234,13 @@ def weights_name(info: ModelInfo, property_name: str) -> WeightsName:
     )
 
 
-def _narrowed(model: PropertyModel, name: str, chosen: Mapping[str, str]) -> PropertyModel:
-    """Only the weights that are needed, where a model can leave some out."""
+def narrowed_to(model: PropertyModel, properties: Collection[str]) -> PropertyModel:
+    """Only the weights that ``properties`` need, where a model can leave some out."""
     from nanoos.models.checkpoint_model import CheckpointModel
+    from nanoos.models.ensemble import EnsembleModel
 
-    if isinstance(model, CheckpointModel):
-        return model.narrowed([p for p, given_by in chosen.items() if given_by == name])
+    if isinstance(model, CheckpointModel | EnsembleModel):
+        return model.narrowed(properties)
     return model
 
 

@@ -184,6 +184,11 @@ class CheckpointModel:
         raise NotImplementedError
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a checkpoint comes with the package."""
+    return path in shipped_checkpoints()
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a checkpoint; read again only where the file changed."""
     return _sha256(path, *_stamp(path))

@@ -1,9 +1,9 @@
 """Checkpoints of our networks: one safetensors file, no code inside.
 
-A file holds one or more networks of the same architecture (the members of an ensemble), each
-with one read-out for each target, and a JSON header with everything needed to use and to judge
-them. The header can be read without PyTorch. An older format is upgraded on reading by a chain of
-small functions, one for each version.
+A file holds one or more networks (the members of an ensemble), of one architecture or of several
+that take the same graphs, each with one read-out for each target, and a JSON header with
+everything needed to use and to judge them. The header can be read without PyTorch. An older format
+is upgraded on reading by a chain of small functions, one for each version.
 """
 
 import hashlib
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nanoos.models.networks.cgcnn import CGCNN
 
 FORMAT_VERSION: Final = 1
+ENSEMBLE: Final = "ENSEMBLE"
+"""Family of a checkpoint with networks of several architectures."""
+
 _HEADER_KEY: Final = "nanoos"
 _ARRAYS: Final = "array"
 _LENGTH_BYTES: Final = 8
@@ -66,16 +69,30 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What a network is before it has weights.
+
+    Attributes:
+        family: ``CGCNN`` or ``ALIGNN``.
+        parameters: Hyper-parameters.
+    """
+
+    family: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """Everything in a checkpoint but the arrays.
 
     Attributes:
-        family: ``CGCNN`` or ``ALIGNN``.
+        family: ``CGCNN`` or ``ALIGNN``; ``ENSEMBLE`` where there are ``networks``.
         name: Of the checkpoint, ``cgcnn_mp``.
         version: Of the weights, ``1``.
-        parameters: Hyper-parameters of the network.
+        parameters: Hyper-parameters of the networks; those that all share for an ``ENSEMBLE``.
         targets: One for each output, in order.
         n_members: Networks in the file.
+        networks: Architecture of each member; empty where all have that of ``family``.
         dataset: Name, hash, number of rows, source and attribution of the training data.
         split: How rows were held out.
         training: Configuration, epochs, seeds, what it started from.
@@ -94,6 +111,7 @@ class Header:
     parameters: Mapping[str, Any]
     targets: tuple[Target, ...]
     n_members: int = 1
+    networks: tuple[Architecture, ...] = ()
     dataset: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +122,11 @@ class Header:
     license: str = "MIT"
     code_version: str = ""
     created: str = ""
+
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Of each member."""
+        own = Architecture(family=self.family, parameters=self.parameters)
+        return self.networks or (own,) * self.n_members
 
     def target(self, name: str) -> Target:
         """The target called ``name``.
@@ -141,9 +164,10 @@ class Checkpoint:
         """The network of one member, in evaluation mode, on the CPU."""
         from nanoos.models.networks.layers import weights_follow
 
+        kind = self.header.architectures()[member]
         with weights_follow():
             network = new_network(
-                self.header.family, self.header.parameters, [t.name for t in self.header.targets]
+                kind.family, kind.parameters, [t.name for t in self.header.targets]
             )
         network.load_state_dict(dict(self.members[member]))
         return network.eval()
@@ -181,6 +205,46 @@ def new_network(
         hint="Use CGCNN or ALIGNN.",
         code="unknown_architecture",
     )
+
+
+def join_checkpoints(parts: Sequence[Checkpoint], *, name: str) -> Checkpoint:
+    """One checkpoint, not calibrated, with the members of all ``parts``.
+
+    Args:
+        parts: All of the same targets and graphs; their normalisation is that of the first.
+        name: Of the new checkpoint.
+
+    Raises:
+        InvalidInputError: targets or graphs differ; code ``unlike_checkpoints``.
+    """
+    first = parts[0].header
+    shared = {
+        key: value
+        for key, value in first.parameters.items()
+        if all(part.header.parameters.get(key) == value for part in parts)
+    }
+    if any(part.header.targets != first.targets for part in parts) or not (
+        shared.keys() >= {"max_neighbors", "cutoff", "hidden_dim"}
+    ):
+        raise InvalidInputError(
+            "Checkpoints of different targets, graphs or vectors cannot be joined.",
+            hint="Train them on the same rows with the same neighbours, cutoff and hidden_dim.",
+            code="unlike_checkpoints",
+        )
+    networks = tuple(kind for part in parts for kind in part.header.architectures())
+    alike = all(kind == networks[0] for kind in networks)
+    header = replace(
+        first,
+        name=name,
+        family=first.family if alike else ENSEMBLE,
+        parameters=first.parameters if alike else shared,
+        n_members=len(networks),
+        networks=() if alike else networks,
+        metrics={},
+        calibration={},
+        domain={},
+    )
+    return Checkpoint(header=header, members=tuple(m for part in parts for m in part.members))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
@@ -272,7 +336,8 @@ def _header(raw: dict[str, Any]) -> Header:
         targets.append(
             Target(**target, level_of_theory=None if level is None else LevelOfTheory(**level))
         )
-    return Header(targets=tuple(targets), notes=tuple(raw.pop("notes")), **raw)
+    networks = tuple(Architecture(**kind) for kind in raw.pop("networks", ()))
+    return Header(targets=tuple(targets), networks=networks, notes=tuple(raw.pop("notes")), **raw)
 
 
 def _invalid(path: Path, error: Exception) -> InvalidInputError:

@@ -1,5 +1,9 @@
 """ENSEMBLE: what several models say together, where their numbers mean the same.
 
+The networks of several architectures that come joined in one checkpoint were calibrated and
+measured together; they answer for their properties as long as nobody activated other weights for
+one of these. All other properties are pooled from the models at hand:
+
 Members are pooled only where unit, functional, corrections and reference all agree. Their errors
 are not independent (they learnt from the same crystals), so averaging does not shrink sigma: it
 is the members' own, averaged, with their disagreement added in squares.
@@ -10,7 +14,8 @@ its level without a calibration of its own, and is wider than one would need.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -18,18 +23,18 @@ import numpy as np
 from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.core.records import LevelOfTheory, Prediction, PropertyValue, Provenance
 from nanoos.models.base import ModelInfo, PropertyModel
-from nanoos.models.catalog import ENSEMBLE, ModelCatalog, weights_name
+from nanoos.models.catalog import ModelCatalog, narrowed_to, weights_name
+from nanoos.models.checkpoint_model import CheckpointModel, is_shipped
+from nanoos.models.checkpoints import ENSEMBLE
+from nanoos.models.graph_network import JoinedNetworksModel
 from nanoos.structures import Structure
 
 Weighting = Literal["inverse_variance", "mean"]
 
 _VERSION: Final = "1"
-_NOTES: Final = (
-    (
-        "Combined from several models. The interval holds those of all calibrated members, so it "
-        "keeps its level and is wider than needed; a property of which no member is calibrated "
-        "has none."
-    ),
+_NOTE: Final = (
+    "{names}: combined from several models. The interval holds those of all calibrated members, so "
+    "it keeps its level and is wider than needed."
 )
 
 
@@ -38,14 +43,20 @@ class EnsembleModel:
 
     Args:
         catalog: Where the members come from; None for the registry's.
+        joined: Networks that were calibrated together; None for those shipped.
         weighting: ``inverse_variance`` weighs members by their sigma where all have one, and
             equally where one has none; ``mean`` always weighs them equally.
     """
 
     def __init__(
-        self, catalog: ModelCatalog | None = None, *, weighting: Weighting = "inverse_variance"
+        self,
+        catalog: ModelCatalog | None = None,
+        *,
+        joined: JoinedNetworksModel | None = None,
+        weighting: Weighting = "inverse_variance",
     ) -> None:
         self._catalog = catalog
+        self._joined = JoinedNetworksModel() if joined is None else joined
         self._weighting = weighting
 
     def _members(self) -> ModelCatalog:
@@ -55,19 +66,38 @@ class EnsembleModel:
 
         return CATALOG
 
+    def joined(self) -> JoinedNetworksModel | None:
+        """The networks that were calibrated together; None where they answer for nothing.
+
+        They do for a property unless other weights are active for it in a family that they
+        hold networks of.
+        """
+        families = {
+            kind.family for header in self._joined.headers for kind in header.architectures()
+        }
+        members = [self._members().get(family) for family in sorted(families)]
+        kept = [
+            name
+            for name in self._joined.targets
+            if not any(_changed(member, name) for member in members)
+        ]
+        return self._joined.narrowed(kept) if kept else None
+
     def groups(self) -> dict[str, tuple[ModelInfo, ...]]:
-        """Property to the members that give it, all of one level of theory, two or more.
+        """Every other property to the members that give it, of one level of theory, two or more.
 
         Where there are several levels, the one with a calibrated member, then the one with the
         most members.
         """
+        joined = self.joined()
+        own = () if joined is None else joined.properties
         found: dict[str, dict[LevelOfTheory, list[ModelInfo]]] = {}
         for info in self._members().infos(without=(ENSEMBLE,)):
             if not info.available or info.not_for_decisions:
                 continue
             for name in info.supported_properties:
                 level = info.level_of_theory.get(name)
-                if level is not None:
+                if level is not None and name not in own:
                     found.setdefault(name, {}).setdefault(level, []).append(info)
         chosen = {}
         for name, levels in sorted(found.items()):
@@ -77,17 +107,25 @@ class EnsembleModel:
                 chosen[name] = tuple(best)
         return chosen
 
+    def narrowed(self, properties: Collection[str]) -> PropertyModel:
+        """The networks that were calibrated together alone, where ``properties`` need no more."""
+        joined = self.joined()
+        if joined is not None and set(properties) <= set(joined.properties):
+            return joined.narrowed(properties)
+        return self
+
     def info(self) -> ModelInfo:
         """What it is; the weights are those of all members."""
-        groups = self.groups()
-        available = bool(groups)
-        return ModelInfo(
+        groups, joined = self.groups(), self.joined()
+        own = None if joined is None else joined.info()
+        available = bool(groups) or own is not None
+        pooled = ModelInfo(
             name=ENSEMBLE,
-            version=_VERSION,
+            version=_VERSION if own is None else f"{_VERSION}+{own.version}",
             available=available,
             description="Several models combined, with their disagreement in the uncertainty.",
             supported_properties=tuple(groups),
-            weights_sha256=_weights_sha256(groups) if available else None,
+            weights_sha256=_weights_sha256(groups, own) if available else None,
             calibration={
                 name: {}
                 for name, infos in groups.items()
@@ -96,12 +134,24 @@ class EnsembleModel:
             level_of_theory={
                 name: infos[0].level_of_theory[name] for name, infos in groups.items()
             },
-            notes=_NOTES,
+            notes=_notes(groups),
             license="that of its members",
             unavailable_reason=None
             if available
             else "no two models here give the same property on the same level of theory",
             install_command=None if available else "nanoos models list",
+        )
+        if own is None:
+            return pooled
+        return replace(
+            pooled,
+            supported_properties=(*own.supported_properties, *pooled.supported_properties),
+            test_error=own.test_error,
+            calibration={**own.calibration, **pooled.calibration},
+            sigma_rank_correlation=own.sigma_rank_correlation,
+            weights=own.weights,
+            level_of_theory={**own.level_of_theory, **pooled.level_of_theory},
+            notes=(*own.notes, *pooled.notes),
         )
 
     def predict(
@@ -113,27 +163,40 @@ class EnsembleModel:
             UnavailableError: there is nothing to combine.
             InvalidInputError: a member does not cover a structure.
         """
-        groups = self.groups()
-        if not groups:
+        groups, joined = self.groups(), self.joined()
+        if not groups and joined is None:
             raise UnavailableError(
                 "No two models here give the same property on the same level of theory.",
                 hint="nanoos models list",
                 code="model_unavailable",
             )
         names = sorted({info.name for infos in groups.values() for info in infos})
-        models: dict[str, PropertyModel] = {name: self._members().get(name) for name in names}
+        models: dict[str, PropertyModel] = {
+            name: narrowed_to(
+                self._members().get(name),
+                [one for one, infos in groups.items() if name in {info.name for info in infos}],
+            )
+            for name in names
+        }
         said = {name: model.predict(structures, ids=ids) for name, model in models.items()}
+        own = None if joined is None else joined.predict(structures, ids=ids)
+        info = self.info()
         provenance = Provenance(
             producer=ENSEMBLE,
-            version=_VERSION,
-            weights_sha256=_weights_sha256(groups),
+            version=info.version,
+            weights_sha256=info.weights_sha256,
             parameters={
                 "members": {name: [i.name for i in infos] for name, infos in groups.items()},
                 "weighting": self._weighting,
             },
         )
         return [
-            self._combined({name: said[name][row] for name in names}, groups, provenance)
+            self._combined(
+                {name: said[name][row] for name in names},
+                groups,
+                provenance,
+                None if own is None else own[row],
+            )
             for row in range(len(structures))
         ]
 
@@ -142,6 +205,7 @@ class EnsembleModel:
         said: Mapping[str, Prediction],
         groups: Mapping[str, Sequence[ModelInfo]],
         provenance: Provenance,
+        own: Prediction | None,
     ) -> Prediction:
         properties = {
             name: combine(
@@ -153,9 +217,18 @@ class EnsembleModel:
         told = (f"{', '.join(bare)}: no interval, because no member is calibrated.",)
         warned = [note for one in said.values() for note in one.notes if note.startswith("Outside")]
         return Prediction(
-            properties=properties,
+            properties=properties if own is None else {**own.properties, **properties},
             provenance=provenance,
-            notes=(*_NOTES, *(told if bare else ()), *dict.fromkeys(warned)),
+            notes=tuple(
+                dict.fromkeys(
+                    (
+                        *(() if own is None else own.notes),
+                        *_notes(groups),
+                        *(told if bare else ()),
+                        *warned,
+                    )
+                )
+            ),
         )
 
 
@@ -235,10 +308,22 @@ def _weight(name: str, infos: Sequence[ModelInfo]) -> tuple[bool, int, str]:
     return any(name in info.calibration for info in infos), len(infos), infos[0].name
 
 
-def _weights_sha256(groups: Mapping[str, Sequence[ModelInfo]]) -> str:
+def _changed(member: PropertyModel, name: str) -> bool:
+    """Whether somebody activated weights of their own for the property ``name``."""
+    weights = member.targets.get(name) if isinstance(member, CheckpointModel) else None
+    return weights is not None and not is_shipped(weights.path)
+
+
+def _notes(groups: Mapping[str, Sequence[ModelInfo]]) -> tuple[str, ...]:
+    return (_NOTE.format(names=", ".join(groups)),) if groups else ()
+
+
+def _weights_sha256(groups: Mapping[str, Sequence[ModelInfo]], own: ModelInfo | None) -> str:
     parts = [
         f"{name} {weights_name(info, name).name} {weights_name(info, name).sha256}"
         for name, infos in groups.items()
         for info in infos
     ]
+    if own is not None:
+        parts.append(f"joined {own.weights_sha256}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

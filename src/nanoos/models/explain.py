@@ -26,6 +26,7 @@ from nanoos.models.base import PropertyModel
 from nanoos.models.catalog import BestModels
 from nanoos.models.checkpoint_predictor import CheckpointPredictor
 from nanoos.models.checkpoints import Target
+from nanoos.models.ensemble import EnsembleModel
 from nanoos.models.graph_network import GraphNetworkModel, graphs_for
 from nanoos.structures import Structure
 
@@ -78,11 +79,9 @@ def explain(
         InvalidInputError: nothing of it can be explained (code ``not_explainable``), or an
             element is not covered.
     """
-    parts = list(model.models.values()) if isinstance(model, BestModels) else [model]
     found: dict[str, Explanation] = {}
-    for part in parts:
-        if isinstance(part, GraphNetworkModel):
-            found |= _explained(part, structure, properties)
+    for part in _networks(model):
+        found |= _explained(part, structure, properties)
     if not found:
         raise _not_explainable(model)
     return found
@@ -94,9 +93,15 @@ def check_explainable(model: PropertyModel) -> None:
     Raises:
         InvalidInputError: code ``not_explainable``.
     """
-    parts = list(model.models.values()) if isinstance(model, BestModels) else [model]
-    if not any(isinstance(part, GraphNetworkModel) for part in parts):
+    if not _networks(model):
         raise _not_explainable(model)
+
+
+def _networks(model: PropertyModel) -> list[GraphNetworkModel]:
+    """The graph networks that ``model`` consists of."""
+    parts = list(model.models.values()) if isinstance(model, BestModels) else [model]
+    joined = [part.joined() if isinstance(part, EnsembleModel) else part for part in parts]
+    return [part for part in joined if isinstance(part, GraphNetworkModel)]
 
 
 def _not_explainable(model: PropertyModel) -> InvalidInputError:

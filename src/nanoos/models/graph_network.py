@@ -10,6 +10,7 @@ from nanoos.core.records import Prediction, PropertyValue, Provenance
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoint_model import CheckpointModel, file_sha256
 from nanoos.models.checkpoint_predictor import LOADED, CheckpointPredictor
+from nanoos.models.checkpoints import ENSEMBLE
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
@@ -83,6 +84,13 @@ class ALIGNNModel(GraphNetworkModel):
         "Line graph networks (after Choudhary & DeCost 2021) trained here, with calibrated "
         "intervals."
     )
+
+
+class JoinedNetworksModel(GraphNetworkModel):
+    """Our checkpoints with networks of several architectures: part of ENSEMBLE."""
+
+    family = ENSEMBLE
+    description = "CGCNN and ALIGNN networks trained here, joined, with calibrated intervals."
 
 
 def graphs_for(

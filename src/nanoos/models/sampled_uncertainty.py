@@ -114,9 +114,12 @@ def graph_network(model: PropertyModel | str) -> GraphNetworkModel:
         UnavailableError: it has no weights here.
     """
     from nanoos.core.errors import UnavailableError
+    from nanoos.models.ensemble import EnsembleModel
     from nanoos.models.registry import get_model
 
     found = get_model(model) if isinstance(model, str) else model
+    if isinstance(found, EnsembleModel):
+        found = found.joined() or found
     if not isinstance(found, GraphNetworkModel):
         raise InvalidInputError(
             f"{found.info().name} is not one of our graph networks.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nanoos.models.catalog import ModelCatalog
     from nanoos.models.checkpoint_model import CheckpointModel, TargetWeights
 
-FAMILIES: Final = ("ALIGNN", "CGCNN", "RandomForest")
+FAMILIES: Final = ("ALIGNN", "CGCNN", "ENSEMBLE", "RandomForest")
 """Types of trained models that the registry has rows of."""
 
 log = structlog.get_logger(__name__)
@@ -203,9 +203,14 @@ def _family(
     model_type: str, targets: "Mapping[str, TargetWeights]", *, name: str | None = None
 ) -> "CheckpointModel":
     from nanoos.models.forest_model import TrainedForestModel
-    from nanoos.models.graph_network import ALIGNNModel, CGCNNModel
+    from nanoos.models.graph_network import ALIGNNModel, CGCNNModel, JoinedNetworksModel
 
-    classes = {"ALIGNN": ALIGNNModel, "CGCNN": CGCNNModel, "RandomForest": TrainedForestModel}
+    classes = {
+        "ALIGNN": ALIGNNModel,
+        "CGCNN": CGCNNModel,
+        "ENSEMBLE": JoinedNetworksModel,
+        "RandomForest": TrainedForestModel,
+    }
     made: CheckpointModel = classes[model_type](targets=targets, name=name)
     return made
 
