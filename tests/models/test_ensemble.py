@@ -162,10 +162,11 @@ def test_networks_of_several_architectures_share_a_checkpoint():
         for model in (CGCNNModel, ALIGNNModel)
     ]
     assert both["formation_energy"].value == pytest.approx(np.mean([one.value for one in each]))
+    other = joined_file().with_name("other.safetensors")
+    tiny_checkpoint(other, targets=("bandgap",), calibrated=False)
+    unlike = [load_checkpoint(joined_file()), load_checkpoint(other)]
     with pytest.raises(InvalidInputError) as caught:
-        other = joined_file().with_name("other.safetensors")
-        tiny_checkpoint(other, targets=("bandgap",), calibrated=False)
-        join_checkpoints([load_checkpoint(joined_file()), load_checkpoint(other)], name="x")
+        join_checkpoints(unlike, name="x")
     assert caught.value.error_code == "unlike_checkpoints"
 
 
