@@ -12,6 +12,7 @@ from nanoos.datasets.readers.databases import DatabaseAccess
 from nanoos.db import ArtifactStore, Database
 from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.potentials.runtime import set_device, set_threads
+from nanoos.pseudopotentials import set_pseudo_folder
 from nanoos.services.campaigns import CampaignService
 from nanoos.services.comparisons import ComparisonService
 from nanoos.services.container import Services
@@ -40,6 +41,7 @@ def build_services(settings: Settings) -> Services:
     set_device(settings.device)
     set_weights_folder(settings.resolved_models_dir)
     set_threads(settings.threads_per_job)
+    set_pseudo_folder(settings.resolved_pseudo_dir)
     database = Database(settings.resolved_database_url)
     artifacts = ArtifactStore(settings.resolved_artifacts_url)
     runs_dir = settings.data_dir / "runs"

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     """Folder of database, artifacts, run folders, models and tools."""
     models_dir: str = ""
     """Folder of published weights that were added; empty: ``models`` in the data folder."""
+    pseudo_dir: str = ""
+    """Folder of pseudopotential families; empty: ``pseudos`` in the data folder."""
+    qe_command: str = ""
+    """How pw.x is started, such as ``mpirun -np 8 /opt/qe/bin/pw.x``; empty: the one on PATH, else
+    the one that 'nanoos tools install QE' brings."""
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data folder."""
     broker_url: str = ""
@@ -106,6 +111,12 @@ class Settings(BaseSettings):
         """The folder of added weights in force."""
         named = Path(self.models_dir).expanduser() if self.models_dir else None
         return named or self.data_dir / "models"
+
+    @property
+    def resolved_pseudo_dir(self) -> Path:
+        """The folder of pseudopotential families in force."""
+        named = Path(self.pseudo_dir).expanduser() if self.pseudo_dir else None
+        return named or self.data_dir / "pseudos"
 
     @property
     def resolved_artifacts_url(self) -> str:

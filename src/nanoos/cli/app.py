@@ -49,6 +49,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("config", "config:app", "Show the settings and where each comes from."),
             ("db", "db:app", "Migrate the database."),
             ("tools", "tools:app", "Programs in environments of their own: install, remove."),
+            ("pseudos", "pseudos:app", "Pseudopotential families for DFT: install, list, remove."),
             ("doctor", "doctor:app", "Say what is installed, what works and what is missing."),
         ),
     }.items()

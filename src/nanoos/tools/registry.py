@@ -3,5 +3,7 @@
 from nanoos.core.registry import Registry
 from nanoos.tools.spec import ToolSpec
 
-TOOLS: Registry[ToolSpec] = Registry("nanoos.tools", {"MACE": "nanoos.tools.mace:MACE"})
+TOOLS: Registry[ToolSpec] = Registry(
+    "nanoos.tools", {"MACE": "nanoos.tools.mace:MACE", "QE": "nanoos.tools.qe:QE"}
+)
 """Name to specification."""
