@@ -37,6 +37,21 @@ def test_features_are_computed_then_cached_then_listed(ann: Person, salt: str) -
     assert [one["id"] for one in listed["features"]] == [other["id"], body["id"]]
 
 
+def test_a_structure_says_whether_it_has_features(ann: Person, salt: str) -> None:
+    url = f"/api/v1/structures/{salt}"
+    bare = add_structure(ann, "Mg", "O")
+    assert ann.client.get(url).json()["features"] is False
+    ann.client.post(f"{BASE}/structure/{salt}")
+    assert ann.client.get(url).json()["features"] is True
+    listed = {
+        one["id"]: one["features"] for one in ann.client.get("/api/v1/structures").json()["items"]
+    }
+    assert listed == {salt: True, bare: False}
+    document = ann.client.get(url).json()["structure"]
+    again = ann.client.post("/api/v1/structures", json={"structure": document}).json()
+    assert (again["duplicate"], again["features"]) == (True, True)
+
+
 def test_the_download_is_the_graph(ann: Person, salt: str) -> None:
     url = f"{BASE}/structure/{salt}"
     missing = ann.client.get(f"{url}/npz")

@@ -68,6 +68,18 @@ def test_the_list_shows_the_figures_of_the_card(
     assert (one["target"], one["metrics"]["mae"]) == ("bandgap", gap["test_error"][0]["mae"])
 
 
+def test_the_list_says_what_was_seen_in_training_and_what_is_missing(ann: Person) -> None:
+    models = {one["name"]: one for one in ann.client.get("/api/v1/ml/models").json()["models"]}
+    assert "Materials Project" in models["CGCNN-2018"]["seen_in_training"]
+    assert "Materials Project" in models["CHGNet"]["seen_in_training"]
+    assert models["CGCNN"]["seen_in_training"] is None
+    assert models["CHGNet"]["license"] == "BSD-3-Clause-LBNL"
+    absent = [one for one in models.values() if not one["available"]]
+    assert absent
+    assert all(one["unavailable_reason"] for one in absent)
+    assert "nanoos train" in models["RandomForest"]["install_command"]
+
+
 def test_explanations_on_request(ann: Person, salt: str, networks: dict[str, uuid.UUID]) -> None:
     asked = {"structure_id": salt, "model_name": "CGCNN", "explain": True}
     body = ann.client.post(f"{BASE}/properties", json=asked).json()

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from stored_models import add_model
@@ -114,12 +115,69 @@ def test_without_a_refusal_the_exit_code_is_0_and_nothing_is_stored(
 def test_the_table_names_units_uncertainty_and_flags(run, crystals, calibrated):
     ran = run("predict", crystals, "--model", "VOLUME")
     assert ran.code == 3
-    assert "cell volume, Å^3" in ran.out
-    assert "19.191 ± 1.500" in ran.out
-    assert "out of domain" in ran.out
+    assert "cell volume" in ran.out
+    assert "Å^3" in ran.out
+    assert "19.2 ± 1.5!" in ran.out  # as many digits as sigma supports, marked
+    assert "! marks a number that is outside the domain of its model." in ran.err
     assert "b_broken.cif" in ran.err
     assert "ZeroDivisionError" in ran.err
     assert "\x1b" not in ran.out
+
+
+class Verbose(Calibrated):
+    """Predicts what a narrow terminal cannot show together, in an order of its own."""
+
+    name = "VERBOSE"
+    names = ("refractive_index", "last_phonon_peak", "shear_modulus", "bandgap", "is_metal")
+
+    def info(self):
+        return replace(super().info(), supported_properties=self.names)
+
+    def predict(self, structures, *, ids=None):
+        del ids
+        values = {
+            name: PropertyValue(value=100.0 + place, unit="1", sigma=0.0001, out_of_domain=False)
+            for place, name in enumerate(self.names)
+        }
+        warned = tuple(f"Outside the domain (bandgap): reason {i}." for i in range(3))
+        made_by = Provenance(producer=self.name, version=self.version)
+        return [
+            Prediction(properties=values, provenance=made_by, notes=(*warned, "Read this."))
+            for _ in structures
+        ]
+
+
+@pytest.fixture
+def verbose():
+    """A model of five properties, registered for the test."""
+    model = Verbose()
+    MODEL_REGISTRY.register("VERBOSE", lambda: model)
+    yield model
+    MODEL_REGISTRY.unregister("VERBOSE")
+
+
+def test_a_narrow_terminal_shows_what_is_asked_first_and_names_the_rest(
+    run, crystals, verbose, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = run("predict", crystals / "a_MgO.cif", "-m", "VERBOSE")
+    assert "bandgap" in ran.out
+    assert "100.000 ± <0.001" not in ran.out  # the refractive index has to give way
+    assert "103.000 ± <0.001" in ran.out
+    assert ran.out.index("bandgap") < ran.out.index("modulus")
+    assert "Not shown for want of room: is metal, refractive index, last phonon peak." in ran.err
+    assert "a_MgO.cif: Outside the domain (bandgap): reason 2." in ran.err
+    assert ran.err.count("Note: Read this.") == 1
+
+
+def test_many_reasons_are_counted_and_stand_in_the_json(run, crystals, verbose):
+    many = [crystals / "a_MgO.cif"] * 3
+    ran = run("predict", *many, "-m", "VERBOSE")
+    assert "9 reasons for that" in ran.err
+    assert "reason 2" not in ran.err
+    line = run("predict", many[0], "-m", "VERBOSE", "--json").document
+    assert line["notes"][0] == "Outside the domain (bandgap): reason 0."
+    assert list(line["properties"])[:2] == ["bandgap", "is_metal"]
 
 
 def test_csv_and_json_files(run, crystals, calibrated, tmp_path):

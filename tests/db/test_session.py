@@ -3,9 +3,9 @@
 import threading
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
-from nanoos.core.errors import TransientError
+from nanoos.core.errors import TransientError, UnavailableError
 from nanoos.db import LOCAL_USER_ID, Database, MaterialTable, db_now
 
 
@@ -15,6 +15,17 @@ def test_a_reading_transaction_never_writes(database: Database) -> None:
         session.flush()
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(MaterialTable)) == 0
+
+
+@pytest.mark.parametrize("query", ["SELECT flavour FROM materials", "SELECT 1 FROM flavours"])
+def test_another_schema_is_told_with_its_remedy(database: Database, query: str) -> None:
+    with (
+        pytest.raises(UnavailableError, match="schema of another version") as told,
+        database.read() as session,
+    ):
+        session.execute(text(query))
+    assert told.value.error_code == "schema_outdated"
+    assert "nanoos db upgrade" in (told.value.hint or "")
 
 
 def test_a_writing_transaction_is_undone_by_an_error(database: Database) -> None:

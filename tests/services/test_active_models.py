@@ -3,9 +3,12 @@
 import uuid
 
 import pytest
+from sqlalchemy import func, select
 from stored_models import add_model
 
 from nanoos.core.errors import NotFoundError, UnavailableError
+from nanoos.db import PredictionTable
+from nanoos.models.checkpoint_predictor import LOADED
 from nanoos.models.graph_network import CGCNNModel
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.services.container import Services
@@ -111,3 +114,21 @@ def test_a_batch_goes_through_the_network_together(lab, tmp_path, monkeypatch):
     )
     assert [p.generation for p in forced.predictions] == [1, 1]
     assert [p.generation for p in lab.predictions.history(ids[0], LOCAL_PRINCIPAL)] == [1, 0]
+
+
+def test_warming_up_loads_what_answers_by_default_and_stores_nothing(lab, tmp_path):
+    add_model(lab, tmp_path)  # of every property that another model here could give
+    digest = lab.models.find("mine_bandgap").weights_sha256
+    LOADED._loaded.clear()
+    lab.predictions.active.warm_up()
+    assert digest in LOADED._loaded
+    with lab.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(PredictionTable)) == 0
+
+
+def test_warming_up_without_a_model_is_no_failure(lab, monkeypatch):
+    def no_model(_name):
+        raise UnavailableError("No property model can run here.")
+
+    monkeypatch.setattr(lab.predictions.active, "choose", no_model)
+    lab.predictions.active.warm_up()

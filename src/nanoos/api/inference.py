@@ -37,6 +37,10 @@ class Inference:
         finally:
             self._waiting -= 1
 
+    def prepare(self, work: Callable[[], None]) -> None:
+        """Call ``work`` in the thread before the requests that come later; nobody waits for it."""
+        self._thread.submit(work)
+
     def close(self) -> None:
         """Take no more work."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -72,6 +72,7 @@ def serve(
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE_S,
         )
+        app.state.context.inference.prepare(services.predictions.active.warm_up)
         _Server(config, app).run(sockets=[listener])
     finally:
         listener.close()

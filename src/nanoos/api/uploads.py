@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import PurePath
 from typing import Any, Final, TypeVar
 
 from fastapi import Request
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from nanoos.core.errors import InvalidInputError
+from nanoos.core.errors import InvalidInputError, StructureRefusedError
+from nanoos.structures import Structure, read_structures_from_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -85,6 +87,30 @@ def checked(model: type[M], document: Any) -> M:
 def media_type(request: Request) -> str:
     """The type of the body without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+
+
+def upload_name(file: UploadFile) -> str:
+    """What a file is called by who sent it, without folders."""
+    return PurePath((file.filename or "structure").replace("\\", "/")).name[:200] or "structure"
+
+
+def only_one(name: str, data: bytes) -> Structure:
+    """The structure of a file that holds one.
+
+    Raises:
+        StructureRefusedError: it cannot be read, or holds several.
+    """
+    found = read_structures_from_bytes(name, data)
+    first = next(found)
+    if first.error is not None:
+        raise first.error
+    if first.structure is None or next(found, None) is not None:
+        raise StructureRefusedError(
+            f"{name} holds more than one structure.",
+            hint="Send it to POST /api/v1/structures/import.",
+            code="several_structures",
+        )
+    return first.structure
 
 
 def form_documentation(model: type[BaseModel], files: str, *, several: bool) -> Mapping[str, Any]:

@@ -9,6 +9,8 @@ from nanoos.core.errors import InvalidInputError, NanoosError, UnavailableError
 
 if TYPE_CHECKING:
     from nanoos.models import ModelCatalog, PropertyModel
+    from nanoos.services.model_registry import TrainedModel
+    from nanoos.services.prediction_models import ActiveModels
 
 
 def answering_model(
@@ -39,6 +41,19 @@ def answering_model(
     return model, list(dict.fromkeys(wanted or info.supported_properties))
 
 
+def described_model(name: str) -> "PropertyModel":
+    """A model whether it can predict here or not, or a trained one of the laboratory.
+
+    Raises:
+        NotFoundError: no such model; the hint gives the nearest name.
+        UnavailableError: the weights of a trained one are gone.
+    """
+    from nanoos.models.registry import MODEL_REGISTRY
+
+    catalog, named = _models()
+    return catalog.get(name) if name in MODEL_REGISTRY else named(name)
+
+
 def _check_known(wanted: Sequence[str], able: Sequence[str], message: str) -> None:
     for name in wanted:
         if name not in able:
@@ -49,10 +64,41 @@ def _check_known(wanted: Sequence[str], able: Sequence[str], message: str) -> No
             )
 
 
+def known_models() -> "tuple[ModelCatalog, list[TrainedModel]]":
+    """What there is: the models by name with the active weights, and those trained here."""
+    active = _laboratory()
+    if active is not None:
+        try:
+            return active.catalog(), active.trained()
+        except NanoosError as error:
+            _say_unread(error)
+    from nanoos.models.registry import CATALOG
+
+    return CATALOG, []
+
+
 def _models() -> "tuple[ModelCatalog, Callable[[str], PropertyModel]]":
     """What answers by itself, and by name; a database is read only where there is one."""
-    from nanoos.config import load_settings
+    active = _laboratory()
+    if active is not None:
+        try:
+            return active.catalog(), active.model
+        except NanoosError as error:
+            _say_unread(error)
     from nanoos.models.registry import CATALOG
+
+    return CATALOG, CATALOG.usable
+
+
+def _say_unread(error: NanoosError) -> None:
+    say(f"The laboratory cannot be read, so models come as shipped: {error.message}")
+    if error.hint:
+        say(f"    {error.hint}")
+
+
+def _laboratory() -> "ActiveModels | None":
+    """The models of the configured laboratory; None where there is none yet."""
+    from nanoos.config import load_settings
     from nanoos.potentials.installed_weights import set_weights_folder
 
     settings = load_settings()
@@ -60,14 +106,11 @@ def _models() -> "tuple[ModelCatalog, Callable[[str], PropertyModel]]":
         set_weights_folder(settings.resolved_models_dir)
     embedded = settings.data_dir / "nanoos.db"
     if not settings.database_url and not embedded.exists():
-        return CATALOG, CATALOG.usable
+        return None
+    from nanoos.core.logs import configure_logging
     from nanoos.services.prediction_models import stored_models
 
-    try:
-        active = stored_models(
-            settings.resolved_database_url, settings.resolved_artifacts_url, settings.data_dir
-        )
-        return active.catalog(), active.model
-    except NanoosError as error:
-        say(f"The laboratory cannot be read, so models come as shipped: {error.message}")
-        return CATALOG, CATALOG.usable
+    configure_logging(settings.log_level)  # unconfigured, warnings would stand in the JSON
+    return stored_models(
+        settings.resolved_database_url, settings.resolved_artifacts_url, settings.data_dir
+    )

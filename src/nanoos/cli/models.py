@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nanoos.cli import model_monitoring, model_weights, options
+from nanoos.cli import model_calibration, model_cards, model_monitoring, model_weights, options
+from nanoos.cli.answering import known_models
 from nanoos.cli.documents import print_document
 from nanoos.cli.output import writable
-from nanoos.cli.render import Column, print_facts, print_table, progress, say
+from nanoos.cli.render import Column, print_table, progress, say
 
 if TYPE_CHECKING:
     from nanoos.models import ModelInfo
@@ -20,9 +21,11 @@ references = typer.Typer(
     name="references", help="Elemental references of a potential.", no_args_is_help=True
 )
 app.add_typer(references)
+app.command()(model_cards.show)
 app.command()(model_weights.pull)
 app.command()(model_weights.add)
 app.command()(model_weights.remove)
+app.command()(model_calibration.calibrate)
 app.command()(model_monitoring.monitor)
 
 _MODEL_COLUMNS = (
@@ -33,6 +36,15 @@ _MODEL_COLUMNS = (
     Column(title="mean absolute error", of=lambda info: _errors_text(info)),  # noqa: PLW0108
     Column(title="what it is", of=lambda info: info.description, shrinks=True),
 )
+_TRAINED_COLUMNS = (
+    Column(title="trained here", of=lambda row: row.name),
+    Column(title="version", of=lambda row: row.version),
+    Column(title="type", of=lambda row: row.model_type),
+    Column(title="predicts", of=lambda row: row.target),
+    Column(title="mean absolute error", of=lambda row: row.metrics.get("mae"), right=True),
+    Column(title="unit", of=lambda row: row.metrics.get("unit")),
+    Column(title="answers", of=lambda row: row.is_active),
+)
 _POTENTIAL_COLUMNS = (
     Column(title="potential", of=lambda row: row["name"]),
     Column(title="available", of=lambda row: row["available"]),
@@ -42,9 +54,10 @@ _POTENTIAL_COLUMNS = (
 
 def _errors_text(info: "ModelInfo") -> str:
     return ", ".join(
-        f"{name.replace('_', ' ')} {error.mae:g} {error.unit}"
+        f"{name.replace('_', ' ')} {error.mae:.3g} {error.unit}".removesuffix(" 1")
         for name, errors in info.test_error.items()
         for error in errors
+        if not error.seen_in_training
     )
 
 
@@ -53,24 +66,31 @@ def list_models(*, as_json: options.Json = False) -> None:
     """List models and potentials, and what those that cannot run here lack.
 
     JSON: {"models": [model], "default": {property: model}, "potentials": [{"name",
-    "available", "missing", "install_command"}], "weights": [{"name", "installed", "gives",
-    "license", "source", "sha256", "added_at", "command"}]}.
+    "available", "missing", "install_command"}], "trained": [row of the registry], "weights":
+    [{"name", "installed", "gives", "license", "source", "sha256", "added_at", "command"}]}.
     """
-    from nanoos.models import default_models
-    from nanoos.models import list_models as known
-
-    infos, potentials, chosen = known(), _potentials(), default_models()
+    catalog, trained = known_models()
+    infos, potentials, chosen = catalog.infos(), _potentials(), catalog.defaults()
     weights = model_weights.weights_rows()
     if as_json:
         print_document(
-            {"models": infos, "default": chosen, "potentials": potentials, "weights": weights}
+            {
+                "models": infos,
+                "default": chosen,
+                "potentials": potentials,
+                "trained": trained,
+                "weights": weights,
+            }
         )
         return
     print_table(_MODEL_COLUMNS, infos, empty="No models.")
+    if trained:
+        print_table(_TRAINED_COLUMNS, trained, empty="")
     print_table(_POTENTIAL_COLUMNS, potentials, empty="No potentials.")
     model_weights.print_weights(weights)
-    for name, model in chosen.items():
-        say(f"{name.replace('_', ' ')} is predicted with {model} unless another is named.")
+    for model in dict.fromkeys(chosen.values()):
+        names = ", ".join(n.replace("_", " ") for n, one in chosen.items() if one == model)
+        say(f"{model} answers unless another is named: {names}.")
     commands = [info.install_command for info in infos if not info.not_for_decisions]
     commands += [row["install_command"] for row in potentials]
     for command in dict.fromkeys(command for command in commands if command):
@@ -97,52 +117,6 @@ def _potentials() -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-@app.command()
-def show(
-    model: Annotated[str, typer.Argument(help="Its name.")], *, as_json: options.Json = False
-) -> None:
-    """Show a model: what its numbers mean, how good they are, what is missing.
-
-    JSON: the model's fields ("name", "version", "available", "supported_properties",
-    "test_error", "calibration", "level_of_theory", "notes", ...).
-    """
-    from nanoos.models import get_model
-
-    info = get_model(model).info()
-    if as_json:
-        print_document(info)
-        return
-    facts: list[tuple[str, Any]] = [
-        ("model", info.name),
-        ("version", info.version),
-        ("available", info.available),
-        ("missing", info.unavailable_reason),
-        ("what it is", info.description),
-        ("predicts", info.supported_properties),
-        ("weights, SHA-256", info.weights_sha256),
-        ("license", info.license),
-        ("has seen", info.seen_in_training),
-    ]
-    for name, theory in info.level_of_theory.items():
-        parts = (theory.functional, theory.corrections, theory.reference)
-        facts.append((f"level of theory: {name}", "; ".join(parts)))
-    for name, errors in info.test_error.items():
-        for error in errors:
-            seen = ", seen in training" if error.seen_in_training else ""
-            ends = error.mae_interval
-            known = "" if ends is None else f", 95 % interval {ends[0]:.4g} to {ends[1]:.4g}"
-            text = f"{error.mae:.4g} {error.unit}{known} ({error.source}{seen})"
-            facts.append((f"error: {name}", text))
-    for name, coverage in info.calibration.items():
-        text = ", ".join(f"{nominal:g}: {found:.3f}" for nominal, found in coverage.items())
-        facts.append((f"coverage: {name}", text))
-    for name, rank in info.sigma_rank_correlation.items():
-        facts.append((f"rank correlation of sigma and error: {name}", f"{rank:.2f}"))
-    print_facts([fact for fact in facts if fact[1] not in {None, ""}])
-    for note in info.notes:
-        say(f"Note: {note}")
 
 
 @app.command()

@@ -58,8 +58,8 @@ def predict(
 
     JSON, one line for each structure in input order: {"file", "index", "id", "formula",
     "model", "model_version", "properties": {name: {"value", "unit", "sigma", "lower", "upper",
-    "level", "confidence", "out_of_domain"}}, "error": null | {"code", "message"}}; with
-    --explain also "explanations": {name: {"unit", "value", "baseline", "baseline_kind",
+    "level", "confidence", "out_of_domain"}}, "error": null | {"code", "message"}}; where
+    there is something to read beside the numbers also "notes": [text]; with --explain also "explanations": {name: {"unit", "value", "baseline", "baseline_kind",
     "atoms": [number], "elements": {symbol: number}}}.
     """
     from nanoos.structures import iter_paths

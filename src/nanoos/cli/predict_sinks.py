@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import textwrap
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self
@@ -9,10 +11,26 @@ from typing import IO, Any, Final, Protocol, Self
 from nanoos.cli.documents import print_document, to_document
 from nanoos.cli.output import open_for_writing
 from nanoos.cli.predictions import PredictionLine
-from nanoos.cli.render import Column, cell_text, print_table, say
+from nanoos.cli.render import Column, fitting, print_table, say
+from nanoos.core.properties import ordered
 
 TABLE_ROWS: Final = 200
 """Rows that are held until their table is printed: memory stays flat for any input."""
+
+_FIRST: Final = (
+    "bandgap",
+    "formation_energy",
+    "stability_score",
+    "bulk_modulus",
+    "shear_modulus",
+)
+"""Properties that a narrow terminal shows rather than others."""
+
+_OUTSIDE: Final = "Outside the domain"
+_OUTSIDE_MARK: Final = "!"
+_FEW_WARNINGS: Final = 8
+_TITLE_WIDTH: Final = 12
+_MOST_DECIMALS: Final = 3
 
 _PER_PROPERTY: Final = ("sigma", "lower", "upper", "level", "confidence", "out_of_domain")
 
@@ -116,6 +134,10 @@ class TableSink:
     def __init__(self) -> None:
         self._rows: list[dict[str, Any]] = []
         self._notes: dict[str, None] = {}
+        self._warnings: list[str] = []
+        self._n_warnings = 0
+        self._hidden: dict[str, None] = {}
+        self._flagged = False
 
     def write(self, document: dict[str, Any], line: PredictionLine) -> None:
         """Keep a row for the next table; tell a refusal at once."""
@@ -124,8 +146,13 @@ class TableSink:
             if line.error.hint:
                 say(f"    {line.error.hint}")
             return
-        if line.prediction is not None:
-            self._notes |= dict.fromkeys(line.prediction.notes)
+        for note in line.prediction.notes if line.prediction is not None else ():
+            if not note.startswith(_OUTSIDE):
+                self._notes[note] = None
+                continue
+            self._n_warnings += 1
+            if self._n_warnings <= _FEW_WARNINGS:
+                self._warnings.append(f"{_file_text(document)}: {note}")
         self._rows.append(document)
         if len(self._rows) >= TABLE_ROWS:
             self._print()
@@ -133,16 +160,24 @@ class TableSink:
     def _print(self) -> None:
         if not self._rows:
             return
-        units = {
-            name: value["unit"] for row in self._rows for name, value in row["properties"].items()
-        }
-        columns = [
+        units = ordered(
+            {name: value["unit"] for row in self._rows for name, value in row["properties"].items()}
+        )
+        fixed = [
             Column(title="file", of=_file_text, shrinks=True),
             Column(title="formula", of=lambda row: row["formula"]),
-            *(_property_column(name, unit) for name, unit in units.items()),
-            Column(title="flags", of=_flags),
         ]
-        print_table(columns, self._rows, empty="Nothing was predicted.")
+        if any(row.get("not_for_decisions") for row in self._rows):
+            fixed.append(Column(title="flags", of=_flag))
+        first = sorted(units, key=lambda name: name not in _FIRST)
+        able = {name: _property_column(name, units[name]) for name in first}
+        room = fitting(fixed, list(able.values()), self._rows)
+        self._hidden |= dict.fromkeys(first[room:])
+        columns = [able[name] for name in units if name in first[:room]]
+        print_table([*fixed, *columns], self._rows, empty="Nothing was predicted.")
+        self._flagged |= any(
+            value["out_of_domain"] for row in self._rows for value in row["properties"].values()
+        )
         reasons = [
             {"row": row, "property": name, **one}
             for row in self._rows
@@ -152,19 +187,37 @@ class TableSink:
             print_table(_REASONS, reasons, empty="")
         self._rows.clear()
 
+    def _say_notes(self) -> None:
+        """What to read beside the numbers; reasons of flags only where they are few."""
+        if self._flagged:
+            say(f"{_OUTSIDE_MARK} marks a number that is outside the domain of its model.")
+        for note in self._notes:
+            say(f"Note: {note}")
+        if self._n_warnings > _FEW_WARNINGS:
+            say(f"{self._n_warnings} reasons for that: 'notes' of --json and --output.")
+        else:
+            for warning in self._warnings:
+                say(warning)
+        if self._hidden:
+            names = ", ".join(name.replace("_", " ") for name in ordered(self._hidden))
+            say(f"Not shown for want of room: {names}. Ask with --property, --csv or --json.")
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
         if kind is None:
             self._print()
-            for note in self._notes:
-                say(f"Note: {note}")
+            self._say_notes()
 
 
 def _file_text(row: dict[str, Any]) -> str:
     name = Path(row["file"]).name
     return f"{name} [{row['index']}]" if row["index"] else name
+
+
+def _flag(row: dict[str, Any]) -> str | None:
+    return "not for decisions" if row.get("not_for_decisions") else None
 
 
 def _elements_text(reason: dict[str, Any]) -> str:
@@ -184,26 +237,32 @@ _REASONS: Final = (
 
 
 def _property_column(name: str, unit: str) -> Column:
-    title = name.replace("_", " ")
-    shown = "" if unit in {"", "1"} else f", {unit}"
+    lines = textwrap.wrap(name.replace("_", " "), _TITLE_WIDTH)
+    lines += [] if unit in {"", "1"} else [unit]
 
     def text(row: dict[str, Any]) -> str | None:
         value = row["properties"].get(name)
         if value is None or value["value"] is None:
             return None
-        sigma = value["sigma"]
-        number = cell_text(value["value"])
-        return number if sigma is None else f"{number} ± {cell_text(sigma)}"
+        mark = _OUTSIDE_MARK if value["out_of_domain"] else " "
+        return _number_text(value["value"], value["sigma"]) + mark
 
-    return Column(title=f"{title}{shown}", of=text, right=True)
+    return Column(title="\n".join(lines), of=text, right=True)
 
 
-def _flags(row: dict[str, Any]) -> str | None:
-    flags = [
-        f"{name.replace('_', ' ')} out of domain"
-        for name, value in row["properties"].items()
-        if value["out_of_domain"]
-    ]
-    if row.get("not_for_decisions"):
-        flags.append("not for decisions")
-    return ", ".join(flags)
+def _number_text(value: float, sigma: float | None) -> str:
+    """A number with as many digits as its sigma supports, or four without one; at most 3 decimals.
+
+    Args:
+        value: The number.
+        sigma: One standard deviation, None where it is not known.
+    """
+    scale, digits = (abs(value), 4) if sigma is None else (sigma, 2)
+    whole = math.floor(math.log10(scale)) + 1 if scale > 0 else 0
+    decimals = min(max(digits - whole, 0), _MOST_DECIMALS)
+    number = f"{value:.{decimals}f}"
+    if sigma is None:
+        return number
+    smallest = 10.0**-decimals
+    spread = f"{sigma:.{decimals}f}" if sigma >= smallest / 2 else f"<{smallest:.{decimals}f}"
+    return f"{number} ± {spread}"

@@ -212,6 +212,8 @@ def line_document(
     }
     if prediction is not None and prediction.not_for_decisions:
         document["not_for_decisions"] = True
+    if prediction is not None and prediction.notes:
+        document["notes"] = list(prediction.notes)
     if line.explanations is not None:
         document["explanations"] = {n: asdict(one) for n, one in line.explanations.items()}
     return document

@@ -22,6 +22,12 @@ PIPED_WIDTH = 10_000
 PROGRESS_AFTER_S = 2.0
 """A progress bar appears when the work takes longer than this."""
 
+_SHRUNK = 8
+"""Columns that are left to a column that shrinks."""
+
+_GAP = 3
+"""Columns between two columns of a table."""
+
 STATE_STYLES = {
     "completed": "green",
     "imported": "green",
@@ -42,7 +48,7 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: With the unit where there is one: ``volume, Å³``.
+        title: With the unit where there is one: ``volume, Å³``; may have several lines.
         of: Gives the cell of an item; None is shown as a dash.
         right: Whether it holds numbers.
         shrinks: Whether it is cut first on a narrow terminal.
@@ -77,8 +83,8 @@ def print_table(
         say(empty)
         return
     out = console()
-    widths = [8 if column.shrinks else _widest(column, items) for column in columns]
-    roomy = sum(widths) + 3 * len(columns) <= out.width
+    widths = [_wanted(column, items) for column in columns]
+    roomy = sum(widths) + _GAP * len(columns) <= out.width
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column, width in zip(columns, widths, strict=True):
         table.add_column(
@@ -92,8 +98,23 @@ def print_table(
     out.print(table)
 
 
+def fitting(columns: Sequence[Column], optional: Sequence[Column], items: Sequence[Any]) -> int:
+    """How many of the ``optional`` columns, from the first, fit beside ``columns``; at least 1."""
+    room = console().width - sum(_wanted(column, items) + _GAP for column in columns)
+    for count, column in enumerate(optional):
+        room -= _wanted(column, items) + _GAP
+        if room < 0:
+            return max(count, 1)
+    return len(optional)
+
+
+def _wanted(column: Column, items: Sequence[Any]) -> int:
+    return _SHRUNK if column.shrinks else _widest(column, items)
+
+
 def _widest(column: Column, items: Sequence[Any]) -> int:
-    return max(len(column.title), *(len(cell_text(column.of(item))) for item in items))
+    lines = column.title.splitlines()
+    return max(len(text) for text in (*lines, *(cell_text(column.of(item)) for item in items)))
 
 
 def _cell(column: Column, item: Any) -> Any:
@@ -120,6 +141,11 @@ def cell_text(value: Any) -> str:
 
 
 UNITS = {
+    "_ev_per_atom_ps": "eV/atom/ps",
+    "_k_per_ns": "K/ns",
+    "_cm2_s": "cm²/s",
+    "_thz": "THz",
+    "_ps": "ps",
     "_ev_per_atom": "eV/atom",
     "_ev_a3": "eV/Å³",
     "_a3_per_atom": "Å³/atom",

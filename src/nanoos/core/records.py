@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nanoos.core.properties import ordered
+
 if TYPE_CHECKING:
     from nanoos.structures import Structure
 
@@ -97,7 +99,8 @@ class Prediction:
     """What a model says of one structure. A prediction is never a result.
 
     Attributes:
-        properties: Property name (``formation_energy``) to its value.
+        properties: Property name (``formation_energy``) to its value; put into the order of
+            ``nanoos.core.properties``.
         provenance: Which model and weights.
         notes: Sentences a person must read beside the numbers.
         not_for_decisions: True for reference members such as STUB.
@@ -107,6 +110,10 @@ class Prediction:
     provenance: Provenance
     notes: tuple[str, ...] = ()
     not_for_decisions: bool = False
+
+    def __post_init__(self) -> None:
+        """Put the properties into the order in which they are shown."""
+        object.__setattr__(self, "properties", ordered(self.properties))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -105,14 +105,38 @@ def translated() -> Iterator[None]:
             "The database cannot hold one of the values.",
             hint="Take NUL characters out of texts and keep numbers within 64 bits.",
         ) from error
+    except ProgrammingError as error:
+        if not _schema_differs(str(error.orig)):
+            raise
+        raise _another_schema(error.orig) from error
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         cause = error if isinstance(error, PoolTimeoutError) else error.orig
+        if _schema_differs(str(cause)):
+            raise _another_schema(cause) from error
         raise TransientError(
             f"The database did not answer: {str(cause).strip().rstrip('.')}.",
             hint="Check that it runs, that NANO_OS_DATABASE_URL is right and the disk not full; "
             "'nanoos doctor' says more.",
             code="database_unavailable",
         ) from error
+
+
+def _schema_differs(complaint: str) -> bool:
+    """Whether the driver misses a table or a column: SQLite's words, then PostgreSQL's."""
+    return bool(
+        re.search(
+            r"no such (table|column)|has no column|(relation|column) .*does not exist", complaint
+        )
+    )
+
+
+def _another_schema(cause: BaseException | None) -> UnavailableError:
+    what = str(cause).strip().splitlines()[0].rstrip(".")
+    return UnavailableError(
+        f"The database has the schema of another version of nanoos ({what}).",
+        hint="Run 'nanoos db upgrade'; 'nanoos db current' shows which schema it has.",
+        code="schema_outdated",
+    )
 
 
 def _create_engine(url: str) -> Engine:

@@ -2,10 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
+from nanoos.core.properties import in_order, ordered
 from nanoos.core.records import LevelOfTheory, Prediction
 from nanoos.structures import Structure
+
+_BY_PROPERTY: Final = (
+    "test_error",
+    "calibration",
+    "sigma_rank_correlation",
+    "weights",
+    "level_of_theory",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,8 @@ class ModelInfo:
         version: Of the weights and the way they are used.
         available: Whether it can predict here and now.
         description: One or two sentences.
-        supported_properties: Names of what it predicts.
+        supported_properties: Names of what it predicts, put into the order of
+            ``nanoos.core.properties``, and what is said of each likewise.
         weights_sha256: Hash over everything that shapes its numbers; None without weights.
         test_error: Property to its measured errors.
         calibration: Property to observed coverage by nominal level. A property that is here
@@ -91,6 +101,12 @@ class ModelInfo:
     unavailable_reason: str | None = None
     install_command: str | None = None
     not_for_decisions: bool = False
+
+    def __post_init__(self) -> None:
+        """Put what is said of the properties into the order in which they are shown."""
+        object.__setattr__(self, "supported_properties", in_order(self.supported_properties))
+        for name in _BY_PROPERTY:
+            object.__setattr__(self, name, ordered(getattr(self, name)))
 
 
 @runtime_checkable

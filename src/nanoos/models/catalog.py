@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
+from nanoos.core.properties import ordered
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 from nanoos.models.base import ModelInfo, PropertyModel, WeightsName
 from nanoos.models.checkpoints import ENSEMBLE
@@ -100,7 +101,7 @@ class ModelCatalog:
                     able.setdefault(name, []).append(info)
         return {
             name: min(infos, key=lambda info: _rank(info, name)).name
-            for name, infos in sorted(able.items())
+            for name, infos in ordered(able).items()
         }
 
     def choose(self, properties: Collection[str] | None = None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,6 +230,13 @@ class FeatureService:
         with self._db.read() as session:
             rows = session.scalars(query.order_by(table.created_at.desc(), table.id)).all()
             return [feature_record(row, cached=True) for row in rows]
+
+    def with_features(self, structure_ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
+        """Those of the structures that any features are stored of; at most a page of them."""
+        table = StructureFeatureTable
+        query = select(table.structure_id).where(table.structure_id.in_(structure_ids)).distinct()
+        with self._db.read() as session:
+            return frozenset(session.scalars(query))
 
     def graph(
         self,

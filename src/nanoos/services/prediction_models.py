@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import numpy as np
 import structlog
 from sqlalchemy import select
 
@@ -103,6 +104,11 @@ class ActiveModels:
             self._catalogs.put("", found, read_at=read_at)
         return found
 
+    def trained(self) -> list[TrainedModel]:
+        """The models that were trained here, newest first; not those that come with the code."""
+        rows = [] if self._registry is None else self._registry.all()
+        return [row for row in rows if not row.is_system_provided]
+
     def choose(self, name: str | None) -> ChosenModel:
         """The named model, or the best available one for each property.
 
@@ -122,6 +128,23 @@ class ActiveModels:
             found = ChosenModel(model=model, info=model.info())
             self._choices.put(key, found, read_at=read_at)
         return found
+
+    def warm_up(self) -> None:
+        """Load what answers by default, by predicting MgO: then no request waits for that.
+
+        Where no model can run, that is said when somebody asks.
+        """
+        from nanoos.structures import Structure
+
+        magnesia = Structure(
+            lattice=2.105 * (1.0 - np.eye(3)),
+            species=("Mg", "O"),
+            frac_coords=np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]),
+        )
+        try:
+            self.choose(None).model.predict([magnesia])
+        except NanoosError as error:
+            log.info("no model was loaded", reason=error.message)
 
     def model(self, name: str) -> "PropertyModel":
         """As :meth:`choose`, the model itself."""
@@ -232,6 +255,7 @@ class KnownModel:
         weights_sha256: Hash over all weights used.
         notes: Sentences to read beside its numbers.
         license: Of the weights.
+        seen_in_training: What of public data the weights have seen; None where nothing.
         unavailable_reason: Why not available.
         install_command: What makes it available.
         not_for_decisions: True for reference members such as STUB.
@@ -248,6 +272,7 @@ class KnownModel:
     weights_sha256: str | None = None
     notes: tuple[str, ...] = ()
     license: str | None = None
+    seen_in_training: str | None = None
     unavailable_reason: str | None = None
     install_command: str | None = None
     not_for_decisions: bool = False
@@ -284,6 +309,7 @@ def _member(info: "ModelInfo") -> KnownModel:
         weights_sha256=info.weights_sha256,
         notes=tuple(info.notes),
         license=info.license,
+        seen_in_training=info.seen_in_training,
         unavailable_reason=info.unavailable_reason,
         install_command=info.install_command,
         not_for_decisions=info.not_for_decisions,

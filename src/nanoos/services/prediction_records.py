@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.core.properties import ordered
 from nanoos.core.records import LevelOfTheory, Prediction, PropertyValue
 from nanoos.db import PredictionTable
 from nanoos.services.structure_records import StructureRecord
@@ -193,8 +194,8 @@ def _value_of(document: Mapping[str, Any], confidence: float | None) -> Property
 
 def prediction_record(row: PredictionTable, *, cached: bool) -> PredictionRecord:
     """The record of a row."""
-    confidence = row.confidence_scores
-    documents = row.properties
+    confidence, extra = row.confidence_scores, row.extra or {}
+    documents = ordered(row.properties)  # JSONB keeps no order
     return PredictionRecord(
         id=row.id,
         structure_id=row.structure_id,
@@ -203,7 +204,8 @@ def prediction_record(row: PredictionTable, *, cached: bool) -> PredictionRecord
         generation=row.generation,
         values={name: _value_of(d, confidence.get(name)) for name, d in documents.items()},
         metadata={
-            **(row.extra or {}),
+            **extra,
+            **({"weights": ordered(extra["weights"])} if "weights" in extra else {}),
             "level_of_theory": {name: d["level_of_theory"] for name, d in documents.items()},
             "units": {name: d["unit"] for name, d in documents.items()},
             "out_of_domain": {name: d["out_of_domain"] for name, d in documents.items()},

@@ -67,7 +67,7 @@ def divide(
     """
     names = tuple(config.target_weights)
     if held_out is not None:
-        dataset = replace(dataset, given_split=_as_before(dataset, held_out))
+        dataset = replace(dataset, given_split=parts_as_before(dataset, held_out))
     method = "given" if held_out is not None else config.split
     built = build_train_val_datasets(
         dataset,
@@ -111,7 +111,8 @@ def divide(
     )
 
 
-def _as_before(dataset: Dataset, held_out: Held) -> tuple[str, ...]:
+def parts_as_before(dataset: Dataset, held_out: Held) -> tuple[str, ...]:
+    """``train``, ``val`` or ``test`` for each row, as an earlier run divided them."""
     formulas = {f: part for part in ("val", "test") for f in held_out[part]["formulas"]}
     structures = {s: part for part in ("val", "test") for s in held_out[part]["structures"]}
     return tuple(

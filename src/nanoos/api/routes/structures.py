@@ -4,7 +4,6 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -34,11 +33,12 @@ from nanoos.api.uploads import (
     json_body,
     json_documentation,
     media_type,
+    only_one,
     read_form,
+    upload_name,
 )
-from nanoos.core.errors import StructureRefusedError
 from nanoos.services.structure_records import StructureRecord
-from nanoos.structures import ReadOutcome, Structure, read_structures_from_bytes
+from nanoos.structures import ReadOutcome, read_structures_from_bytes
 from nanoos.structures.io import MEDIA_TYPES
 
 router = APIRouter(
@@ -68,11 +68,11 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
     if media_type(request) == "multipart/form-data":
         async with read_form(request, "file") as (form, files):
             fields = form_fields(form, UploadFields, "file")
-            name, data = _name(files[0]), await files[0].read()
+            name, data = upload_name(files[0]), await files[0].read()
     else:
         body = await json_body(request, StructureBody)
         fields, name, data = body, "structure.json", json.dumps(body.structure).encode()
-    structure = await run_in_threadpool(_only_one, name, data)
+    structure = await run_in_threadpool(only_one, name, data)
     source = {"kind": "upload", "file": name}
     record, is_new = await run_in_threadpool(
         lab.structures.add,
@@ -83,7 +83,8 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
         material_id=fields.material_id,
     )
     response.status_code = 201 if is_new else 200
-    return _with(record, duplicate=not is_new)
+    features = not is_new and bool(await run_in_threadpool(lab.features.with_features, [record.id]))
+    return _with(record, duplicate=not is_new, features=features)
 
 
 @router.post(
@@ -113,13 +114,17 @@ def list_structures(query: Annotated[StructureQuery, Query()], lab: Lab, who: Re
     if query.nsites is not None:
         filters |= {"min_sites": query.nsites, "max_sites": query.nsites}
     elements = tuple(query.elements.split(",")) if query.elements else ()
-    return lab.structures.page(who, elements=elements, **filters)
+    page = lab.structures.page(who, elements=elements, **filters)
+    known = lab.features.with_features([record.id for record in page.items])
+    items = [_with(record, features=record.id in known) for record in page.items]
+    return {"items": items, "total": page.total, "next": page.next}
 
 
 @router.get("/{structure_id:uuid}", response_model=StructureAnswer, responses=answers(404))
 def get_structure(structure_id: uuid.UUID, lab: Lab, who: Reader) -> Any:
     """One structure."""
-    return lab.structures.get(structure_id, who)
+    record = lab.structures.get(structure_id, who)
+    return _with(record, features=bool(lab.features.with_features([structure_id])))
 
 
 @router.get(
@@ -164,27 +169,9 @@ def list_simulations(
     )
 
 
-def _name(file: UploadFile) -> str:
-    return PurePath((file.filename or "structure").replace("\\", "/")).name[:200] or "structure"
-
-
 def _outcomes(files: list[UploadFile]) -> Iterator[ReadOutcome]:
     for file in files:
-        yield from read_structures_from_bytes(_name(file), file.file.read())
-
-
-def _only_one(name: str, data: bytes) -> Structure:
-    found = read_structures_from_bytes(name, data)
-    first = next(found)
-    if first.error is not None:
-        raise first.error
-    if first.structure is None or next(found, None) is not None:
-        raise StructureRefusedError(
-            f"{name} holds more than one structure.",
-            hint="Send it to POST /api/v1/structures/import.",
-            code="several_structures",
-        )
-    return first.structure
+        yield from read_structures_from_bytes(upload_name(file), file.file.read())
 
 
 def _with(record: StructureRecord, **more: Any) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class StructureSummary(Answer):
     content_hash: str
     source: dict[str, Any]
     """Where it came from."""
+    features: bool
+    """Whether features are stored of it: GET /ml/features/structure/{id}."""
     created_at: AwareDatetime
 
 

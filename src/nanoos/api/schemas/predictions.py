@@ -116,6 +116,18 @@ class ModelAnswer(Answer):
     """Of each property: ``test_error`` (with its 95 % interval), ``calibration`` (observed
     coverage by level) and ``sigma_rank_correlation``; of a trained model, the figures of its
     card. Empty where nothing was measured."""
+    weights_sha256: str | None
+    """Over all weights used."""
+    seen_in_training: str | None
+    """What of public data the weights have seen: errors on it flatter; null where nothing."""
+    license: str | None
+    """Of the weights."""
+    notes: list[str]
+    """To read beside its numbers."""
+    unavailable_reason: str | None
+    """Null where it can run here."""
+    install_command: str | None
+    """What makes it available."""
     not_for_decisions: bool
     is_active: bool
 
