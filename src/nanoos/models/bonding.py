@@ -6,6 +6,7 @@ is compressed, stretched, shaken or taken apart. They need neighbours only, no n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final, Self
 
 import numpy as np
@@ -40,6 +41,40 @@ def scaled(graphs: PackedGraphs, factors: npt.ArrayLike) -> PackedGraphs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surroundings:
+    """What the descriptors take from the graphs alone, whatever they are compared with.
+
+    Attributes:
+        graphs: The structures.
+        starts: (n_graphs,), first atom of each.
+        neighbors: (n_atoms, k), atomic number of each neighbour.
+        distances: (n_atoms, k), Å, finite.
+        order: (n_graphs, 6), means over the atoms.
+        kinds: (n_graphs, 4).
+    """
+
+    graphs: PackedGraphs
+    starts: npt.NDArray[np.int64]
+    neighbors: npt.NDArray[np.int64]
+    distances: FloatArray
+    order: FloatArray
+    kinds: FloatArray
+
+    @classmethod
+    def of(cls, graphs: PackedGraphs) -> Self:
+        """Those of ``graphs``."""
+        starts = np.cumsum(graphs.sizes) - graphs.sizes
+        return cls(
+            graphs=graphs,
+            starts=starts,
+            neighbors=_neighbor_numbers(graphs),
+            distances=_finite(graphs.distances),
+            order=np.add.reduceat(_order(graphs), starts) / graphs.sizes[:, None],
+            kinds=_kinds(graphs, starts),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BondReference:
     """What bonds of each pair of elements, and surroundings of each element, are like.
 
@@ -68,18 +103,19 @@ class BondReference:
         bare = cls(
             lengths=lengths.astype(np.float32), usual=np.zeros((_MAX_Z, 3), dtype=np.float32)
         )
-        own = bare._surroundings(graphs)[:, 1:]
+        own = bare._compared(graphs, _neighbor_numbers(graphs), _finite(graphs.distances))[:, 1:]
         number = np.bincount(centers, minlength=_MAX_Z)[:, None]
         sums_of_own = np.zeros((_MAX_Z, 3))
         np.add.at(sums_of_own, centers, own)
         usual = (sums_of_own + _ATOM_PRIOR * own.mean(axis=0)) / (number + _ATOM_PRIOR)
         return cls(lengths=bare.lengths, usual=usual.astype(np.float32))
 
-    def _surroundings(self, graphs: PackedGraphs) -> FloatArray:
+    def _compared(
+        self, graphs: PackedGraphs, neighbors: npt.NDArray[np.int64], distances: FloatArray
+    ) -> FloatArray:
         """(n_atoms, 4): shortest bond, strength, 12th and mean distance, relative to usual."""
         centers = graphs.atomic_numbers.astype(np.int64)
-        usual = self.lengths[centers[:, None], _neighbor_numbers(graphs)].astype(np.float64)
-        distances = _finite(graphs.distances)
+        usual = self.lengths[centers[:, None], neighbors].astype(np.float64)
         strength = np.log(np.exp((usual - distances) / _SOFTNESS_A).sum(axis=1))
         own = np.stack(
             [
@@ -93,18 +129,22 @@ class BondReference:
         own[:, 1:] -= self.usual[centers]
         return own
 
-    def describe(self, graphs: PackedGraphs) -> FloatArray:
-        """(n_graphs, len(:func:`descriptor_names`)), finite."""
-        starts = np.cumsum(graphs.sizes) - graphs.sizes
+    def describe(self, graphs: PackedGraphs, own: Surroundings | None = None) -> FloatArray:
+        """(n_graphs, len(:func:`descriptor_names`)), finite.
+
+        Args:
+            graphs: The structures.
+            own: Their :class:`Surroundings` where they are known already.
+        """
+        own = own or Surroundings.of(graphs)
+        starts = own.starts
         count = graphs.sizes[:, None]
-        atoms = self._surroundings(graphs)
+        atoms = self._compared(graphs, own.neighbors, own.distances)
         mean = np.add.reduceat(atoms, starts) / count
         square = np.add.reduceat(atoms**2, starts) / count
         spread = np.sqrt(np.maximum(square - mean**2, 0))
         lowest, highest = np.minimum.reduceat(atoms, starts), np.maximum.reduceat(atoms, starts)
-        order = np.add.reduceat(_order(graphs), starts) / count
-        kinds = _kinds(graphs, starts)
-        return np.hstack([mean, lowest, highest, spread, order, kinds])
+        return np.hstack([mean, lowest, highest, spread, own.order, own.kinds])
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Arrays for a safetensors file; :meth:`from_arrays` gives the reference back."""
@@ -183,14 +223,19 @@ def _order(graphs: PackedGraphs) -> FloatArray:
 
 def _kinds(graphs: PackedGraphs, starts: npt.NDArray[np.int64]) -> FloatArray:
     """(n_graphs, 4): mean and spread of electronegativity and of the logarithm of the mass."""
-    table = np.array(
+    atoms = _element_kinds()[graphs.atomic_numbers.astype(np.int64)]
+    count = graphs.sizes[:, None]
+    mean = np.add.reduceat(atoms, starts) / count
+    spread = np.sqrt(np.maximum(np.add.reduceat(atoms**2, starts) / count - mean**2, 0))
+    return np.stack([mean[:, 0], spread[:, 0], mean[:, 1], spread[:, 1]], axis=1)
+
+
+@cache
+def _element_kinds() -> FloatArray:
+    """By atomic number: electronegativity, logarithm of the mass."""
+    return np.array(
         [
             [ELECTRONEGATIVITY.get(symbol, 0.0), np.log(ATOMIC_MASSES.get(symbol, 1.0))]
             for symbol in SYMBOLS
         ]
     )
-    atoms = table[graphs.atomic_numbers.astype(np.int64)]
-    count = graphs.sizes[:, None]
-    mean = np.add.reduceat(atoms, starts) / count
-    spread = np.sqrt(np.maximum(np.add.reduceat(atoms**2, starts) / count - mean**2, 0))
-    return np.stack([mean[:, 0], spread[:, 0], mean[:, 1], spread[:, 1]], axis=1)

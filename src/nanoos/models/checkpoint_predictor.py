@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ import numpy.typing as npt
 from nanoos.core.records import PropertyValue
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoints import Checkpoint, Header, Target, load_checkpoint
+
+if TYPE_CHECKING:
+    from nanoos.models.bonding import Surroundings
+    from nanoos.models.graph_outputs import GraphOutputs
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,21 +40,34 @@ class Column:
     confidences: FloatArray | None = None
     outside: npt.NDArray[np.bool_] | None = None
 
-    def at(self, row: int) -> PropertyValue:
-        """The prediction of one structure."""
+    def rows(self) -> list[PropertyValue]:
+        """The prediction of each structure."""
+        count = len(self.values)
         quantiles = self.quantiles or {}
-        return PropertyValue(
-            value=float(self.values[row]),
-            unit=self.target.unit,
-            sigma=None if self.sigmas is None else float(self.sigmas[row]),
-            quantiles={
-                level: (float(lower[row]), float(upper[row]))
-                for level, (lower, upper) in quantiles.items()
-            },
-            confidence=None if self.confidences is None else float(self.confidences[row]),
-            out_of_domain=None if self.outside is None else bool(self.outside[row]),
-            level_of_theory=self.target.level_of_theory,
-        )
+        levels = tuple(quantiles)
+        bounds = [
+            list(zip(lower.tolist(), upper.tolist(), strict=True))
+            for lower, upper in quantiles.values()
+        ]
+        return [
+            PropertyValue(
+                value=value,
+                unit=self.target.unit,
+                sigma=sigma,
+                quantiles=dict(zip(levels, row, strict=True)),
+                confidence=confidence,
+                out_of_domain=outside,
+                level_of_theory=self.target.level_of_theory,
+            )
+            for value, sigma, row, confidence, outside in zip(
+                self.values.tolist(),
+                _listed(self.sigmas, count),
+                zip(*bounds, strict=True) if bounds else [()] * count,
+                _listed(self.confidences, count),
+                _listed(self.outside, count),
+                strict=True,
+            )
+        ]
 
 
 class CheckpointPredictor:
@@ -80,15 +97,33 @@ class CheckpointPredictor:
 
     def predict(self, graphs: PackedGraphs) -> tuple[list[Column], list[tuple[str, ...]]]:
         """A column for each target, and why each structure is outside the domain (or not)."""
-        outputs = self.runner.run(graphs)
+        return self.judged(graphs, self.runner.run(graphs))
+
+    def judged(
+        self,
+        graphs: PackedGraphs,
+        outputs: "GraphOutputs",
+        surroundings: "Surroundings | None" = None,
+    ) -> tuple[list[Column], list[tuple[str, ...]]]:
+        """As :meth:`predict`, from what the networks say of ``graphs``.
+
+        Args:
+            graphs: The structures.
+            outputs: Of the networks.
+            surroundings: Of ``graphs``, where they are known already.
+        """
+        from nanoos.models.graph_outputs import ELEMENT_COUNTS, composition_columns
+
         reasons: list[tuple[str, ...]] = [()] * len(graphs)
         widening = np.ones(len(graphs))
         outside = None
         if self.domain is not None:
-            judged = self.domain.judge(graphs, outputs.pooled)
+            judged = self.domain.judge(graphs, outputs.pooled, surroundings=surroundings)
             reasons = [one.reasons for one in judged]
             widening = np.array([one.inflation for one in judged])
             outside = np.array([one.out_of_domain for one in judged])
+        counts = self.arrays.get(ELEMENT_COUNTS)
+        composition = composition_columns(graphs, counts) if self.uncertainty else {}
         columns = []
         for target in self.header.targets:
             values = outputs.value(target)
@@ -96,7 +131,7 @@ class CheckpointPredictor:
             if known is None:
                 columns.append(Column(target=target, values=values, outside=outside))
                 continue
-            seen = outputs.columns(target, graphs, self.arrays)
+            seen = outputs.columns(target, graphs, self.arrays, composition=composition)
             sigmas = known.sigma.predict(seen) * widening
             columns.append(
                 Column(
@@ -163,6 +198,10 @@ def _stability(hull: Column) -> Column:
         else {level: (score(up), score(low)) for level, (low, up) in hull.quantiles.items()},
         outside=hull.outside,
     )
+
+
+def _listed(column: npt.NDArray[Any] | None, count: int) -> list[Any]:
+    return [None] * count if column is None else column.tolist()
 
 
 def below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

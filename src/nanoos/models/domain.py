@@ -21,7 +21,7 @@ import numpy.typing as npt
 from nanoos.core.errors import InvalidInputError
 from nanoos.features.neighbors import nearest_neighbors
 from nanoos.features.packed import PackedGraphs
-from nanoos.models.bonding import BondReference, descriptor_names, scaled
+from nanoos.models.bonding import BondReference, Surroundings, descriptor_names, scaled
 from nanoos.models.conformal import FloatArray, check_format
 from nanoos.models.embedding_distance import EmbeddingReference
 from nanoos.models.trees import TreeEnsemble
@@ -216,18 +216,23 @@ class DomainModel:
         )
 
     def judge(
-        self, graphs: PackedGraphs, embeddings: npt.ArrayLike | None = None
+        self,
+        graphs: PackedGraphs,
+        embeddings: npt.ArrayLike | None = None,
+        *,
+        surroundings: Surroundings | None = None,
     ) -> list[DomainJudgement]:
         """One judgement for each structure.
 
         Args:
             graphs: With as many neighbours as the training graphs.
             embeddings: (n_graphs, d), from the same network; None leaves that judge out.
+            surroundings: Of ``graphs``, where they are known already.
 
         Raises:
             InvalidInputError: another number of embeddings than of graphs.
         """
-        described = self.bonds.describe(graphs)
+        described = self.bonds.describe(graphs, surroundings)
         usual, limit = self.geometry_range
         geometry = np.maximum(0, (self.trees.predict(described) - usual) / (limit - usual))
         far = np.zeros(len(graphs))
@@ -237,16 +242,28 @@ class DomainModel:
                 raise InvalidInputError(f"{len(far)} embeddings for {len(graphs)} structures.")
         strength = described[:, descriptor_names().index("mean_strength")]
         return [
-            _judgement(list(words), float(geometry[i]), float(far[i]), float(strength[i]))
-            for i, words in enumerate(self._rules(graphs))
+            _judgement(*one)
+            for one in zip(
+                self._rules(graphs),
+                geometry.tolist(),
+                far.tolist(),
+                strength.tolist(),
+                strict=True,
+            )
         ]
 
     def _rules(self, graphs: PackedGraphs) -> list[list[str]]:
         """The objections of each structure that need no fit."""
         starts = np.cumsum(graphs.sizes) - graphs.sizes
         neighbors = np.isfinite(graphs.distances).sum(axis=1)
-        found = []
-        for start, size in zip(starts.tolist(), graphs.sizes.tolist(), strict=True):
+        rows, kinds, main = _elements(graphs)
+        doubtful = self.element_counts[kinds] < MIN_ELEMENT_COUNT
+        doubtful |= main & (self.main_counts[kinds] < MIN_MAIN_COUNT)
+        doubted = np.minimum.reduceat(neighbors, starts) < graphs.k
+        doubted[rows[doubtful]] = True
+        found: list[list[str]] = [[] for _ in starts]
+        for row in np.flatnonzero(doubted).tolist():
+            start, size = int(starts[row]), int(graphs.sizes[row])
             numbers, counts = np.unique(
                 graphs.atomic_numbers[start : start + size], return_counts=True
             )
@@ -268,7 +285,7 @@ class DomainModel:
                     f"an atom has {fewest} of {graphs.k} neighbours within the cutoff: "
                     "molecules, a surface or far too large a cell"
                 )
-            found.append(words)
+            found[row] = words
         return found
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -352,16 +369,23 @@ def _element_counts(
     graphs: PackedGraphs,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Structures with each element, and with it as at least half of the atoms."""
-    index = np.repeat(np.arange(len(graphs)), graphs.sizes)
-    keys, atoms = np.unique(
-        index * _MAX_Z + graphs.atomic_numbers.astype(np.int64), return_counts=True
-    )
-    main = atoms >= _MAIN_SHARE * graphs.sizes[keys // _MAX_Z]
-    numbers = keys % _MAX_Z
+    _, numbers, main = _elements(graphs)
     return (
         np.bincount(numbers, minlength=_MAX_Z).astype(np.int32),
         np.bincount(numbers[main], minlength=_MAX_Z).astype(np.int32),
     )
+
+
+def _elements(
+    graphs: PackedGraphs,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Of each element in each structure: structure, atomic number, whether half of it or more."""
+    index = np.repeat(np.arange(len(graphs)), graphs.sizes)
+    keys, atoms = np.unique(
+        index * _MAX_Z + graphs.atomic_numbers.astype(np.int64), return_counts=True
+    )
+    rows = keys // _MAX_Z
+    return rows, keys % _MAX_Z, atoms >= _MAIN_SHARE * graphs.sizes[rows]
 
 
 def _distortion_trees(

@@ -15,6 +15,7 @@ N_PROTOTYPES: Final = 4000
 """4000 prototypes of 16 float16 numbers: 128 kB."""
 
 _NEAREST: Final = 5
+_BLOCK_ROWS: Final = 32  # compared with all prototypes at a time: 1 MB
 _MIN_VARIANCE: Final = 1e-6  # of the largest: components below it are noise
 
 
@@ -63,17 +64,22 @@ class EmbeddingReference:
 
     def distances(self, embeddings: npt.ArrayLike) -> FloatArray:
         """(n,), mean distance to the five nearest prototypes, in training standard deviations."""
-        from scipy.spatial import cKDTree
-
         rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float64))
         if rows.shape[1] != len(self.center):
             raise InvalidInputError(
                 f"Embeddings of {rows.shape[1]} numbers; the reference has {len(self.center)}.",
                 hint="They come from another network than the reference.",
             )
-        tree = cKDTree(self.prototypes.astype(np.float64))
-        found, _ = tree.query((rows - self.center) @ self.projection, k=_NEAREST)
-        return np.asarray(np.mean(found, axis=1))
+        places = (rows - self.center) @ self.projection
+        prototypes = self.prototypes.astype(np.float64)
+        squares = (prototypes**2).sum(axis=1)
+        found = np.empty(len(places))
+        for start in range(0, len(places), _BLOCK_ROWS):
+            own = places[start : start + _BLOCK_ROWS]
+            apart = squares - 2 * own @ prototypes.T + (own**2).sum(axis=1)[:, None]
+            nearest = np.partition(apart, _NEAREST - 1, axis=1)[:, :_NEAREST]
+            found[start : start + len(own)] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
+        return found
 
     def with_limit(self, limit: float) -> Self:
         """The same reference with a limit."""

@@ -1,20 +1,24 @@
 """CGCNN and ALIGNN as property models: networks, calibrated uncertainty, check of the domain."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.core.properties import in_order
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoint_model import CheckpointModel, file_sha256
-from nanoos.models.checkpoint_predictor import LOADED, CheckpointPredictor
+from nanoos.models.checkpoint_predictor import LOADED, CheckpointPredictor, Column
 from nanoos.models.checkpoints import ENSEMBLE
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 MAX_ATOMIC_NUMBER: Final = 103
+OUTSIDE: Final = "Outside the domain"
+"""How a note begins that says why a prediction is not to be trusted."""
 
 
 class GraphNetworkModel(CheckpointModel):
@@ -46,24 +50,50 @@ class GraphNetworkModel(CheckpointModel):
     def _predict_chunk(self, structures: Sequence[Structure]) -> list[Prediction]:
         properties: list[dict[str, PropertyValue]] = [{} for _ in structures]
         outside: list[dict[str, None]] = [{} for _ in structures]
-        graphs: dict[tuple[int, float], PackedGraphs] = {}
-        for path in self.files:
-            predictor, assigned = self.predictor(path), self.assigned(path)
-            columns, reasons = predictor.predict(graphs_for(predictor, structures, graphs))
-            for row, found in enumerate(properties):
-                outside[row] |= dict.fromkeys(reasons[row])
-                for column in columns:
-                    if column.target.name in assigned:
-                        found[column.target.name] = column.at(row)
+        for path, (columns, reasons) in zip(self.files, self._judged(structures), strict=True):
+            assigned = self.assigned(path)
+            of = ", ".join(in_order(assigned)).replace("_", " ")
+            for row, found in enumerate(reasons):
+                if found:
+                    outside[row] |= dict.fromkeys(_outside(of, reason) for reason in found)
+            for column in columns:
+                if column.target.name in assigned:
+                    for held, value in zip(properties, column.rows(), strict=True):
+                        held[column.target.name] = value
         notes = self.info().notes
         return [
             Prediction(
                 properties={name: found[name] for name in self.properties},
                 provenance=self._provenance,
-                notes=notes + tuple(f"Outside the domain: {reason}." for reason in reasons),
+                notes=(*notes, *warnings),
             )
-            for found, reasons in zip(properties, outside, strict=True)
+            for found, warnings in zip(properties, outside, strict=True)
         ]
+
+    def _judged(
+        self, structures: Sequence[Structure]
+    ) -> list[tuple[list[Column], list[tuple[str, ...]]]]:
+        """What each checkpoint says; those that take the same graphs run together."""
+        from nanoos.models.bonding import Surroundings
+        from nanoos.models.graph_outputs import run_together
+
+        predictors = self.predictors
+        alike: dict[tuple[int, float], list[int]] = defaultdict(list)
+        for place, predictor in enumerate(predictors):
+            alike[predictor.runner.k, predictor.runner.cutoff].append(place)
+        judged = {}
+        for (k, cutoff), places in alike.items():
+            graphs = PackedGraphs.from_structures(structures, k=k, cutoff=cutoff)
+            chosen = [predictors[place] for place in places]
+            outputs = run_together([predictor.runner for predictor in chosen], graphs)
+            surroundings = Surroundings.of(graphs)
+            for place, predictor, own in zip(places, chosen, outputs, strict=True):
+                judged[place] = predictor.judged(graphs, own, surroundings)
+        return [judged[place] for place in range(len(predictors))]
+
+
+def _outside(properties: str, reason: str) -> str:
+    return f"{OUTSIDE} ({properties}): {reason}{'' if reason.endswith('?') else '.'}"
 
 
 class CGCNNModel(GraphNetworkModel):

@@ -1,7 +1,8 @@
 """Running the networks of a checkpoint over graphs, and what their outputs say of themselves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
@@ -13,12 +14,14 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoints import Checkpoint, Target
 from nanoos.models.networks.alignn import ALIGNN
-from nanoos.models.networks.arithmetic import denormals_as_zero
-from nanoos.models.networks.batch import GraphBatch
 from nanoos.models.networks.cgcnn import CGCNN
+from nanoos.models.networks.together import Answers, NetworksTogether
 from nanoos.models.target_uncertainty import ZERO_CHANCE
 
 FloatArray = npt.NDArray[np.float64]
+
+_N_ELEMENTS: Final = 119
+_SAME_SHELL: Final = 2e-3  # relative difference of two distances of one shell
 
 ELEMENT_COUNTS: Final = "domain.element_counts"
 """Name of the checkpoint's array: training structures that hold each element."""
@@ -51,7 +54,12 @@ class GraphOutputs:
         return mean if target.lower is None else np.maximum(mean, target.lower)
 
     def columns(
-        self, target: Target, graphs: PackedGraphs, arrays: Mapping[str, npt.NDArray[Any]]
+        self,
+        target: Target,
+        graphs: PackedGraphs,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        *,
+        composition: Mapping[str, FloatArray] | None = None,
     ) -> dict[str, FloatArray]:
         """Name to (n,): what the sigma model of ``target`` may look at.
 
@@ -59,12 +67,15 @@ class GraphOutputs:
             target: One of the checkpoint's.
             graphs: The structures.
             arrays: Those of the checkpoint.
+            composition: The :func:`composition_columns`, where they are known already.
         """
+        if composition is None:
+            composition = composition_columns(graphs, arrays.get(ELEMENT_COUNTS))
         found = {
             "value": self.value(target),
             "ensemble_spread": self.members[target.name].std(axis=0),
             "dropout_spread": self.dropout[target.name].std(axis=0),
-            **_composition_columns(graphs, arrays.get(ELEMENT_COUNTS)),
+            **composition,
         }
         if "is_metal" in self.members:
             found[ZERO_CHANCE] = self.members["is_metal"].mean(axis=0)
@@ -74,7 +85,7 @@ class GraphOutputs:
 
 
 class GraphRunner:
-    """The networks of one checkpoint, ready to run; keeps no state between calls.
+    """The networks of one checkpoint, ready to run.
 
     Args:
         checkpoint: With its weights.
@@ -114,41 +125,51 @@ class GraphRunner:
                 f"{self.header.name} was trained on graphs of {self.k} neighbours, these have "
                 f"{graphs.k}."
             )
-        members, dropout, pooled = [], [], []
-        with denormals_as_zero(), torch.inference_mode():
-            for part in batches(graphs):
-                batch = GraphBatch.from_graphs(part).to(self.device)
-                vectors = [batch.mean_over_atoms(net.atom_vectors(batch)) for net in self.networks]
-                outputs = [
-                    net.read_out(vector) for net, vector in zip(self.networks, vectors, strict=True)
-                ]
-                members.append(torch.stack(outputs))
-                pooled.append(vectors[0])
-                dropout.append(self._dropped(vectors[0], dropout_samples))
-        return GraphOutputs(
-            members=self._by_target(torch.cat(members, dim=1)),
-            dropout=self._by_target(torch.cat(dropout, dim=1)),
-            pooled=torch.cat(pooled).cpu().numpy(),
-        )
+        return self.outputs(self._together.run(graphs), dropout_samples=dropout_samples)
 
-    def _dropped(self, pooled: Tensor, samples: int) -> Tensor:
-        """(samples, n, n_targets) with dropout on.
+    @cached_property
+    def _together(self) -> NetworksTogether:
+        return NetworksTogether(self.networks)
+
+    def outputs(
+        self, answers: Sequence[Answers], *, dropout_samples: int = DROPOUT_SAMPLES
+    ) -> GraphOutputs:
+        """What the ``answers`` of its networks, in order, mean."""
+        first = answers[0]
+        with torch.inference_mode():
+            members = torch.stack([answer.outputs for answer in answers])
+            return GraphOutputs(
+                members=self._by_target(members),
+                dropout=self._by_target(self._dropped(first.hidden, dropout_samples)),
+                pooled=first.pooled.cpu().numpy(),
+            )
+
+    def _dropped(self, hidden: Tensor, samples: int) -> Tensor:
+        """(samples, n, n_targets) with dropout on, from (n_targets, n, head_dim) before it.
 
         One mask for each sample, the same for all structures and always the same: what is said
         of a structure does not depend on what else is in the batch.
         """
+        usual = samples == DROPOUT_SAMPLES
+        weights, biases = self._usual_masks if usual else self._masked(samples)
+        return torch.baddbmm(biases, hidden, weights).permute(2, 1, 0)
+
+    @cached_property
+    def _usual_masks(self) -> tuple[Tensor, Tensor]:
+        return self._masked(DROPOUT_SAMPLES)
+
+    def _masked(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Last layer of each read-out under each mask: (n_targets, head_dim, samples), bias."""
         generator = torch.Generator().manual_seed(_SEED)
-        columns = []
+        weights, biases = [], []
         for head in self.networks[0].heads:
-            hidden = pooled.expand(samples, *pooled.shape)
-            for layer in cast("nn.Sequential", head):
-                if isinstance(layer, nn.Dropout):
-                    drawn = torch.rand(samples, 1, hidden.shape[-1], generator=generator)
-                    hidden = hidden * ((drawn >= layer.p) / (1.0 - layer.p)).to(hidden.device)
-                else:
-                    hidden = layer(hidden)
-            columns.append(hidden[..., 0])
-        return torch.stack(columns, dim=-1)
+            *_, dropout, last = cast("nn.Sequential", head)
+            share, linear = cast("nn.Dropout", dropout).p, cast("nn.Linear", last)
+            drawn = torch.rand(samples, 1, linear.in_features, generator=generator)[:, 0].T
+            kept = ((drawn >= share) / (1.0 - share)).to(linear.weight.device)
+            weights.append(kept * linear.weight.T)
+            biases.append(linear.bias[:, None])
+        return torch.stack(weights), torch.stack(biases)
 
     def _by_target(self, raw: Tensor) -> dict[str, FloatArray]:
         numbers = raw.cpu().numpy().astype(np.float64)
@@ -156,6 +177,17 @@ class GraphRunner:
             target.name: in_unit(target, numbers[..., column])
             for column, target in enumerate(self.header.targets)
         }
+
+
+def run_together(runners: Sequence[GraphRunner], graphs: PackedGraphs) -> list[GraphOutputs]:
+    """The outputs of several checkpoints that take the same graphs, faster than one by one."""
+    answers = iter(_all_together(tuple(runners)).run(graphs))
+    return [runner.outputs([next(answers) for _ in runner.networks]) for runner in runners]
+
+
+@lru_cache(maxsize=8)
+def _all_together(runners: tuple[GraphRunner, ...]) -> NetworksTogether:
+    return NetworksTogether([network for runner in runners for network in runner.networks])
 
 
 def in_unit(target: Target, raw: FloatArray) -> FloatArray:
@@ -177,23 +209,49 @@ def batches(graphs: PackedGraphs, n_atoms: int = BATCH_ATOMS) -> Iterator[Packed
         first = last
 
 
-def _composition_columns(
+def composition_columns(
     graphs: PackedGraphs, element_counts: npt.NDArray[Any] | None
 ) -> dict[str, FloatArray]:
+    """Name to (n,): what the columns of all targets of a checkpoint share.
+
+    Args:
+        graphs: The structures.
+        element_counts: (119,), training structures that hold each element.
+    """
     starts = np.cumsum(graphs.sizes) - graphs.sizes
-    kinds = [
-        np.unique(graphs.atomic_numbers[start : start + size])
-        for start, size in zip(starts, graphs.sizes, strict=True)
-    ]
+    atoms = graphs.atomic_numbers.astype(np.int64)
+    index = np.repeat(np.arange(len(graphs)), graphs.sizes)
+    kinds = np.unique(index * _N_ELEMENTS + atoms) // _N_ELEMENTS
     found = {
         "log_sites": np.log(graphs.sizes.astype(np.float64)),
-        "n_elements": np.array([len(kind) for kind in kinds], dtype=np.float64),
+        "n_elements": np.bincount(kinds, minlength=len(graphs)).astype(np.float64),
         "nearest_a": np.minimum.reduceat(graphs.distances[:, 0].astype(np.float64), starts).clip(
             max=100.0
         ),
+        **_symmetry_columns(graphs, starts),
     }
     if element_counts is not None:
-        found["log_rarest_count"] = np.array(
-            [np.log1p(float(element_counts[kind].min())) for kind in kinds]
-        )
+        rarest = np.minimum.reduceat(element_counts[atoms], starts)
+        found["log_rarest_count"] = np.log1p(rarest.astype(np.float64))
     return found
+
+
+def _symmetry_columns(graphs: PackedGraphs, starts: npt.NDArray[np.int64]) -> dict[str, FloatArray]:
+    """What tells a cubic crystal from a triclinic one without looking for its symmetry.
+
+    The second moment of all directions to neighbours is round in a cubic crystal, has an axis in
+    a hexagonal, trigonal or tetragonal one, and none in the others.
+    """
+    distances = np.where(np.isfinite(graphs.distances), graphs.distances, 1e3).astype(np.float64)
+    same = np.diff(distances, axis=1) < _SAME_SHELL * distances[:, 1:]
+    weights = np.maximum(1 - distances / distances[:, -1:], 0) / np.maximum(distances, 1e-6) ** 2
+    scaled = graphs.vectors * weights[..., None]
+    atoms = np.matmul(scaled.transpose(0, 2, 1), graphs.vectors)
+    moments = np.linalg.eigvalsh(np.add.reduceat(atoms.astype(np.float64), starts))
+    total = np.maximum(moments.sum(axis=1), 1e-12)
+    steps = np.diff(moments, axis=1) / total[:, None]
+    return {
+        "equal_distances": np.add.reduceat(same.mean(axis=1), starts) / graphs.sizes,
+        "anisotropy": steps.max(axis=1),
+        "biaxiality": steps.min(axis=1),
+    }
