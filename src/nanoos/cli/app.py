@@ -39,6 +39,8 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("campaigns", "campaigns:app", "List, show, pause, continue and export campaigns."),
             ("simulate", "simulate:app", "Simulate a structure as a job."),
             ("jobs", "jobs:app", "List, follow, cancel and retry jobs."),
+            ("analyze", "analyze:app", "Structure, diffusion and vibrations of a trajectory."),
+            ("potentials", "potentials:app", "Potential files that LAMMPS can run."),
         ),
         _LAB: (
             ("init", "init:app", "Make the data folder and the database."),

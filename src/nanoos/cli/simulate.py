@@ -42,8 +42,13 @@ def simulate(
     *,
     engine: Annotated[str, typer.Option("--engine", "-e", help="Engine.")] = "MLIP",
     workflow: Annotated[
-        str, typer.Option("--workflow", "-w", help="single_point, relax, equation_of_state, ...")
-    ] = "relax",
+        str | None,
+        typer.Option(
+            "--workflow",
+            "-w",
+            help="relax, equation_of_state, MD_NVT_LAMMPS, ... Default: the engine's own.",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A parameter: potential=SevenNet; may be repeated."),
@@ -58,7 +63,10 @@ def simulate(
 
     JSON: the simulation's fields ("id", "job_id", "state", "values", ...).
     """
+    from nanoos.engines import get_engine
+
     parameters = dict(_parameter(text) for text in set_ or ())
+    workflow = workflow or get_engine(engine).default_workflow
     with settings_and_services() as (settings, lab):
         record = _stored(lab, what)
         simulation = lab.simulations.submit(

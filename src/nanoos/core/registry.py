@@ -20,10 +20,19 @@ class Registry(Generic[T]):
         members: Name to ``"module:attribute"``. Names are matched without regard to case.
         extra: The extra of this distribution that holds the members' dependencies, named in
             the error when one is missing.
+        aliases: Other names by which members are known; they are not listed.
     """
 
-    def __init__(self, group: str, members: Mapping[str, str], *, extra: str = "all") -> None:
+    def __init__(
+        self,
+        group: str,
+        members: Mapping[str, str],
+        *,
+        extra: str = "all",
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self.group = group
+        self._aliases = {other.casefold(): name for other, name in (aliases or {}).items()}
         self._extra = extra
         self._targets: dict[str, str] = dict(members)
         self._loaded: dict[str, T] = {}
@@ -59,6 +68,7 @@ class Registry(Generic[T]):
 
     def _canonical(self, name: str) -> str | None:
         folded = name.casefold()
+        folded = self._aliases.get(folded, folded).casefold()
         return next((n for n in self.names() if n.casefold() == folded), None)
 
     def canonical_name(self, name: str) -> str:

@@ -8,11 +8,13 @@ from nanoos.engines.base import Engine
 ENGINES: Registry[type[Engine[Any]]] = Registry(
     "nanoos.engines",
     {
+        "LAMMPS": "nanoos.engines.lammps.engine:LammpsEngine",
         "LJ": "nanoos.engines.mlip.engine:LennardJonesEngine",
         "MLIP": "nanoos.engines.mlip.engine:MLIPEngine",
     },
     extra="ml",
 )
+    aliases={"LAMMPS_MD": "LAMMPS"},
 """Name to class. ``LJ`` is the reference member for tests and is never a default."""
 
 

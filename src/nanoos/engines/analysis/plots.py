@@ -1,0 +1,183 @@
+"""Plots of curves, as SVG.
+
+Written directly: a run of two seconds must not wait another second for a plotting library to
+load. The numbers stand beside each plot as CSV for whoever wants another look of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nanoos.engines.analysis.trajectory import FloatArray
+
+COLORS: Final = ("#0b6e99", "#b5651d", "#2a9d8f", "#8a4f9e", "#6b705c", "#c1121f")
+MAX_POINTS: Final = 2000
+
+_WIDTH, _PANEL = 720, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 86, 18, 18, 52
+_TICKS: Final = 6
+_STYLE: Final = (
+    "text{font-family:sans-serif;font-size:13px;fill:#333}"
+    ".grid{stroke:#ddd;stroke-width:1}.axis{stroke:#333;stroke-width:1;fill:none}"
+    ".curve{fill:none;stroke-width:1.6;stroke-linejoin:round}"
+)
+
+
+def curves(
+    path: Path,
+    x_values: FloatArray,
+    named: Mapping[str, FloatArray],
+    *,
+    x: str,
+    y: str,
+    level: float | None = None,
+) -> None:
+    """Several curves over one axis, from zero.
+
+    Args:
+        path: An SVG file.
+        x_values: (n,).
+        named: Name to (n,).
+        x: Label with unit.
+        y: Label with unit.
+        level: A horizontal line for the eye.
+    """
+    top = max(float(values.max()) for values in named.values())
+    frame = _Frame(x=_range(x_values), y=(0.0, 1.05 * top if top > 0 else 1.0), top=_TOP)
+    parts = [*frame.axes(x_label=x, y_label=y), *frame.legend(list(named))]
+    if level is not None and level < frame.y[1]:
+        parts.append(frame.line(np.array(frame.x), np.array([level, level]), "#999", width=0.8))
+    for (_, values), color in zip(named.items(), _colors(len(named)), strict=True):
+        parts.append(frame.line(x_values, values, color))
+    _write(path, parts, height=_TOP + _PANEL + _BOTTOM)
+
+
+def time_series(
+    path: Path,
+    time: FloatArray,
+    named: Mapping[str, FloatArray],
+    *,
+    x: str,
+    excluded_until: float | None = None,
+) -> None:
+    """One panel for each quantity, the part that averages leave out shaded.
+
+    Args:
+        path: An SVG file.
+        time: (n,).
+        named: Label with unit to (n,).
+        x: Label of the time with its unit.
+        excluded_until: End of the equilibration.
+    """
+    parts: list[str] = []
+    top = _TOP
+    for i, ((label, values), color) in enumerate(
+        zip(named.items(), _colors(len(named)), strict=True)
+    ):
+        frame = _Frame(x=_range(time), y=_range(values, margin=0.05), top=top)
+        if excluded_until:
+            parts.append(frame.shade(frame.x[0], excluded_until))
+        parts += frame.axes(x_label=x if i == len(named) - 1 else "", y_label=label)
+        parts.append(frame.line(time, values, color))
+        top += _PANEL + _TOP
+    _write(path, parts, height=top + _BOTTOM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """The rectangle of one panel, and the way from numbers to pixels."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    top: int
+
+    def _at(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        wide = _WIDTH - _LEFT - _RIGHT
+        return _LEFT + across * wide, self.top + _PANEL * (1 - up)
+
+    def line(self, x: FloatArray, y: FloatArray, color: str, *, width: float = 1.6) -> str:
+        every = -(-len(x) // MAX_POINTS)
+        h, v = self._at(x[::every], y[::every])
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(h, v, strict=True))
+        return (
+            f'<polyline class="curve" stroke="{color}" stroke-width="{width}" points="{points}"/>'
+        )
+
+    def shade(self, start: float, end: float) -> str:
+        h, _ = self._at(np.array([start, min(end, self.x[1])]), np.array(self.y))
+        width = max(0.0, float(h[1] - h[0]))
+        return (
+            f'<rect x="{h[0]:.1f}" y="{self.top}" width="{width:.1f}" height="{_PANEL}" '
+            'fill="#eee"/>'
+        )
+
+    def axes(self, *, x_label: str, y_label: str) -> list[str]:
+        bottom, right = self.top + _PANEL, _WIDTH - _RIGHT
+        parts = []
+        for tick in _ticks(*self.x):
+            h, _ = self._at(np.array(tick), np.array(self.y[0]))
+            parts.append(f'<path class="grid" d="M{h:.1f} {self.top}V{bottom}"/>')
+            if x_label:
+                parts.append(_text(float(h), bottom + 18, f"{tick:g}", anchor="middle"))
+        for tick in _ticks(*self.y):
+            _, v = self._at(np.array(self.x[0]), np.array(tick))
+            parts.append(f'<path class="grid" d="M{_LEFT} {v:.1f}H{right}"/>')
+            parts.append(_text(_LEFT - 8, float(v) + 4, f"{tick:g}", anchor="end"))
+        parts.append(f'<path class="axis" d="M{_LEFT} {self.top}V{bottom}H{right}"/>')
+        middle = self.top + _PANEL / 2
+        parts.append(_text(18, middle, y_label, anchor="middle", turned=True))
+        if x_label:
+            parts.append(_text((_LEFT + right) / 2, bottom + 40, x_label, anchor="middle"))
+        return parts
+
+    def legend(self, names: Sequence[str]) -> list[str]:
+        right = _WIDTH - _RIGHT
+        parts = []
+        for i, (name, color) in enumerate(zip(names, _colors(len(names)), strict=True)):
+            y = self.top + 16 + 18 * i
+            parts.append(f'<path stroke="{color}" stroke-width="3" d="M{right - 22} {y - 4}h20"/>')
+            parts.append(_text(right - 28, y, name, anchor="end"))
+        return parts
+
+
+def _range(values: FloatArray, margin: float = 0.0) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):  # constant: room above and below
+        pad = 0.5 * abs(low) or 1.0
+        return low - pad, high + pad
+    return low - margin * (high - low), high + margin * (high - low)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers between the ends."""
+    rough = (high - low) / _TICKS
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first = int(np.ceil(low / step - 1e-9))
+    last = int(np.floor(high / step + 1e-9))
+    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
+
+
+def _text(x: float, y: float, words: str, *, anchor: str, turned: bool = False) -> str:
+    turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}>{escape(words)}</text>'
+
+
+def _colors(n: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(n)]
+
+
+def _write(path: Path, parts: Sequence[str], *, height: int) -> None:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
+        f'width="{_WIDTH}" height="{height}">'
+    )
+    background = f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
+    lines = [head, f"<style>{_STYLE}</style>", background, *parts, "</svg>"]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,247 @@
+"""The program while it runs: progress, cancellation, the clock, and why it failed."""
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import psutil
+
+from nanoos.core.errors import EngineError, NanoosError, TransientError, UnavailableError
+from nanoos.core.processes import start_bound
+from nanoos.engines.base import Progress
+from nanoos.engines.lammps.logs import ThermoReader
+
+POLL_S: Final = 0.1
+OUTPUT_FILE: Final = "screen.txt"
+KEPT_RESTARTS: Final = 2
+_FIRST_POLL_S: Final = 0.005
+_DISK_FULL_BYTES: Final = 1 << 20
+_TAIL_LINES: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One start of the program.
+
+    Attributes:
+        command: Program and arguments.
+        environment: Of the process.
+        folder: Working folder, where it writes.
+        log: Its log, in that folder.
+        total_steps: Steps of the whole run.
+        first_step: Step it begins at.
+        deadline: ``time.monotonic()`` at which it is given up.
+        timeout_s: For the message.
+        label: What progress messages begin with.
+    """
+
+    command: Sequence[str]
+    environment: dict[str, str]
+    folder: Path
+    log: Path
+    total_steps: int
+    first_step: int
+    deadline: float
+    timeout_s: float
+    label: str
+    idle: Callable[[ThermoReader, bool], None]
+    """Work that can be done while the program runs; told what the log says so far, and at the
+    end once more, with True."""
+
+
+def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
+    """Run the program to its end.
+
+    Whatever ends this function early (a timeout, what ``progress`` raises) ends the program and
+    all that it started first.
+
+    Returns:
+        What its log said.
+
+    Raises:
+        EngineError: timeout, an error of LAMMPS, numbers that are not finite.
+        UnavailableError: a style that is not compiled in.
+        TransientError: it was killed from outside, or the disk is full.
+    """
+    reader = ThermoReader()
+    started = time.monotonic()
+    with (attempt.folder / OUTPUT_FILE).open("ab") as screen:
+        process = start_bound(
+            attempt.command,
+            cwd=attempt.folder,
+            env=attempt.environment,
+            stdout=screen,
+            stderr=screen,
+        )
+        try:
+            tail = _Tail(attempt.log)
+            wait_s = _FIRST_POLL_S
+            while process.poll() is None:
+                _check_clock(attempt)
+                reader.feed(tail.more())
+                _check_finite(reader)
+                _report(attempt, reader, progress, started)
+                _drop_old_restarts(attempt.folder)
+                attempt.idle(reader, False)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(wait_s)
+                wait_s = min(POLL_S, 2 * wait_s)
+        finally:
+            _end(process.pid)
+            code = process.wait()
+    reader.feed(tail.more())
+    _check_finite(reader)
+    if code != 0:
+        raise _failure(attempt, reader, code)
+    attempt.idle(reader, True)
+    return reader
+
+
+class _Tail:
+    """What was added to a file since it was last asked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def more(self) -> str:
+        with suppress(FileNotFoundError), self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            data = stream.read()
+            self._offset += len(data)
+            return data.decode("utf-8", errors="replace")
+        return ""
+
+
+def _check_clock(attempt: Attempt) -> None:
+    if time.monotonic() > attempt.deadline:
+        raise EngineError(
+            f"Not finished within {attempt.timeout_s:g} s.",
+            hint="Raise the timeout, take fewer steps or a smaller cell.",
+            code="timeout",
+        )
+
+
+def _check_finite(reader: ThermoReader) -> None:
+    if reader.rows and not np.all(np.isfinite(reader.rows[-1])):
+        raise _not_finite(reader.step)
+
+
+def _not_finite(step: int) -> EngineError:
+    return EngineError(
+        f"The atoms flew apart: energy or pressure is no number at step {step}.",
+        hint="Take a shorter timestep, relax the structure first, or another potential.",
+        code="not_finite",
+    )
+
+
+def _report(
+    attempt: Attempt, reader: ThermoReader, progress: Progress | None, started: float
+) -> None:
+    if progress is None:
+        return
+    step = max(reader.step, attempt.first_step)
+    fraction = min(0.98, 0.98 * step / max(1, attempt.total_steps))
+    parts = [f"{attempt.label} {step:,} of {attempt.total_steps:,}"]
+    if reader.rows and reader.rows[-1][1] > 0:
+        parts.append(f"{reader.rows[-1][1]:.0f} K")
+    done = step - attempt.first_step
+    if done > 0:
+        left = (attempt.total_steps - step) * (time.monotonic() - started) / done
+        parts.append(f"{_duration(left)} left")
+    progress(fraction, ", ".join(parts))
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"  # noqa: PLR2004
+
+
+def _end(pid: int) -> None:
+    """Kill the program and what it started (the ranks of an mpirun)."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def restart_files(folder: Path) -> list[tuple[int, Path]]:
+    """Restart files with their steps, the newest first."""
+    found = []
+    for path in folder.glob("restart.*.lammps"):
+        with suppress(ValueError):
+            found.append((int(path.name.split(".")[1]), path))
+    return sorted(found, reverse=True)
+
+
+def _drop_old_restarts(folder: Path) -> None:
+    """Two are kept: the newest may be half written when the run is killed."""
+    for _, path in restart_files(folder)[KEPT_RESTARTS:]:
+        path.unlink(missing_ok=True)
+
+
+_REASONS: Final = (
+    ("Lost atoms", "lost_atoms", "Atoms were lost: they moved too far in one step."),
+    ("Non-numeric", "not_finite", "The atoms flew apart: coordinates or pressure are no numbers."),
+    ("Out of range atoms", "lost_atoms", "Atoms were lost: they moved too far in one step."),
+    ("Bond atoms missing", "lost_atoms", "Bonded atoms were lost."),
+)
+_SHORTER: Final = "Take a shorter timestep, relax the structure first, or another potential."
+
+
+def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
+    """The reason in the log, or what the exit says."""
+    folder = attempt.folder
+    free = _free_bytes(folder)
+    said = " ".join(reader.errors) or _last_lines(folder / OUTPUT_FILE)
+    if free < _DISK_FULL_BYTES or "No space left on device" in said:
+        return TransientError(
+            "LAMMPS could not write: the disk is full.",
+            hint="Make room in the data folder; the run goes on from its last restart file.",
+            code="disk_full",
+        )
+    for words, error_code, message in _REASONS:
+        if words in said:
+            return EngineError(
+                f"{message} (step {reader.step})",
+                hint=_SHORTER,
+                details={"log": said},
+                code=error_code,
+            )
+    if "Unrecognized" in said or "Unknown" in said:
+        return UnavailableError(
+            f"This LAMMPS lacks something the run needs: {said}",
+            hint="Set NANO_OS_LAMMPS_COMMAND to a LAMMPS that was built with it.",
+            code="missing_style",
+        )
+    if code < 0:
+        return TransientError(
+            f"LAMMPS was ended from outside (signal {-code}) at step {reader.step}.",
+            hint="Signal 9 often means that memory ran out; the run can be taken up again.",
+            code="killed",
+        )
+    return EngineError(
+        f"LAMMPS stopped at step {reader.step}: {said or f'exit code {code}'}",
+        hint=f"See {attempt.log.name} and {OUTPUT_FILE} of the run.",
+        code="lammps_failed",
+    )
+
+
+def _free_bytes(folder: Path) -> int:
+    return psutil.disk_usage(str(folder)).free
+
+
+def _last_lines(path: Path) -> str:
+    with suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return " ".join(line.strip() for line in lines[-_TAIL_LINES:])
+    return ""
