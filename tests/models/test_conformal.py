@@ -178,3 +178,22 @@ def test_a_calibrator_of_gaps_survives_json_and_refuses_other_kinds():
         ConformalCalibrator.from_dict(calibrator.to_dict())
     with pytest.raises(InvalidInputError, match="too few"):
         ZeroInflatedCalibrator.fit(np.ones(100), np.ones(100), np.ones(100), np.ones(100))
+
+
+def test_a_predicted_zero_for_most_zeros_does_not_widen_the_other_intervals():
+    rng = np.random.default_rng(0)
+
+    def rows(n: int) -> tuple[np.ndarray, ...]:
+        zero = rng.random(n) < 0.5
+        certain = zero & (rng.random(n) < 0.7)  # predicted exactly 0, with a tiny sigma
+        value = np.where(certain, 0.0, np.where(zero, 0.02, 2.0) * rng.random(n))
+        sigma = np.where(zero, 0.01, 0.5) * (0.5 + rng.random(n))
+        chance = np.where(zero, 0.9, 0.3) + 0.1 * rng.random(n)
+        return value, sigma, np.where(zero, 0.0, np.abs(value + sigma * rng.normal(size=n))), chance
+
+    *fitted, chance = rows(4000)
+    calibrator = ZeroInflatedCalibrator.fit(*fitted, chance)
+    value, sigma, truth, chance = rows(8000)
+    lower, upper = calibrator.quantiles(value, sigma, chance)[0.8]
+    inside = (lower <= truth) & (truth <= upper)
+    assert inside[truth == 0].mean() == pytest.approx(0.815, abs=0.03)

@@ -71,3 +71,29 @@ def test_confidence_is_the_share_within_the_band(band: float | None, relative: f
     assert confidence.min() >= 0
     assert confidence.max() <= 1
     assert np.ptp(confidence) > 0.3
+
+
+def test_sigma_of_rows_left_out_does_not_know_their_errors():
+    columns, errors, truth = rows(150, 0)
+    groups = [str(i // 2) for i in range(150)]
+    model, unseen = SigmaModel.crossed(columns, errors, groups=groups)
+    errors[:2] *= 1000
+    again, changed = SigmaModel.crossed(columns, errors, groups=groups)
+    assert changed[:2] == pytest.approx(unseen[:2])
+    assert again.predict(columns)[0] != pytest.approx(model.predict(columns)[0])
+    assert spearman(unseen, truth) > 0.6
+
+
+def test_sigma_written_with_trees_is_still_read():
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    from nanoos.models.trees import TreeEnsemble
+
+    columns, errors, _ = rows(200, 0)
+    table = np.stack(list(columns.values()), axis=1).astype(np.float32)
+    boosted = GradientBoostingRegressor(n_estimators=5, random_state=0).fit(table, errors)
+    old = TreeEnsemble.from_sklearn(boosted.estimators_[:, 0], offset=0.0, scale=0.1)
+    data = {"format": 1, "kind": "sigma", "names": list(columns), "x": [-9, 9], "y": [0.1, 1]}
+    model = SigmaModel.from_arrays(old.to_arrays(), data)
+    assert model.to_dict() == data
+    assert np.ptp(model.predict(columns)) > 0

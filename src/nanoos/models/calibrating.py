@@ -2,7 +2,8 @@
 
 Three sets of rows that share no formula with the training rows or with one another: the selection
 rows shape sigma and the limits of the domain, the calibration rows shape intervals and
-confidence, the test rows are only measured on.
+confidence, the test rows are only measured on. What the networks leave of training rows tells
+which structures are hard (``difficulty.py``); it is a column for sigma and calibrates nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoint_predictor import below
 from nanoos.models.checkpoints import Checkpoint, Target
+from nanoos.models.difficulty import DIFFICULTY, ELEMENTS, element_properties, fit_difficulty
 from nanoos.models.domain import DomainModel
 from nanoos.models.graph_outputs import GraphOutputs, GraphRunner
 from nanoos.models.reliability import evaluate_uncertainty
@@ -27,7 +29,12 @@ from nanoos.models.target_uncertainty import (
 )
 
 FloatArray = npt.NDArray[np.float64]
-MIN_ROWS: Final = 60
+MIN_ROWS: Final = 40
+"""Held-out rows, both halves together, that a target needs to be calibrated."""
+
+FEW_ROWS: Final = 200
+"""A target with fewer calibration rows than this is calibrated on both halves in turns."""
+
 _ZERO_SHARE: Final = 0.1  # with more exact zeros than this, zeros are calibrated by themselves
 _RELATIVE_BAND: Final = 0.1
 
@@ -58,7 +65,11 @@ def with_domain(checkpoint: Checkpoint, domain: DomainModel) -> Checkpoint:
 
 
 def calibrate(
-    checkpoint: Checkpoint, selection: LabelledGraphs, calibration: LabelledGraphs
+    checkpoint: Checkpoint,
+    selection: LabelledGraphs,
+    calibration: LabelledGraphs,
+    *,
+    training: LabelledGraphs | None = None,
 ) -> Checkpoint:
     """The checkpoint with sigma, intervals and confidence for each target with enough labels.
 
@@ -68,40 +79,87 @@ def calibrate(
         checkpoint: With its domain check, if it is to have one: sigma looks at it.
         selection: Rows that shape sigma.
         calibration: Rows that shape intervals; no formula in common.
+        training: Rows that the networks were trained on (a few thousand are enough), to learn
+            what is hard for them; None to do without, with a sigma that ranks errors less well.
 
     Raises:
-        InvalidInputError: a formula is on both sides; code ``shared_formulas``.
+        InvalidInputError: a formula is on more than one side; code ``shared_formulas``.
     """
-    shared = set(selection.formulas) & set(calibration.formulas)
-    if shared:
-        raise InvalidInputError(
-            f"{len(shared)} formulas are both in the selection and in the calibration rows.",
-            hint="Divide the held-out rows by reduced formula.",
-            code="shared_formulas",
-        )
+    _check_apart("selection", selection, "calibration", calibration)
+    if training is not None:
+        for name, rows in (("selection", selection), ("calibration", calibration)):
+            _check_apart("training", training, name, rows)
     runner = GraphRunner(checkpoint)
+    checkpoint = _with_difficulty(checkpoint, runner, training)
     first, second = runner.run(selection.graphs), runner.run(calibration.graphs)
     described: dict[str, Any] = {}
     arrays = {k: v for k, v in checkpoint.arrays.items() if not k.startswith("sigma.")}
     for target in checkpoint.header.targets:
         if target.kind == "classification" or target.name not in calibration.targets:
             continue
-        shaping = held_out(checkpoint, target, first, selection)
-        fitting = held_out(checkpoint, target, second, calibration)
-        if min(len(shaping.values), len(fitting.values)) < MIN_ROWS:
-            continue
-        zeros = float(np.mean(fitting.truths == 0.0)) > _ZERO_SHARE
-        known = TargetUncertainty.fit(
-            target.name,
-            shaping,
-            fitting,
-            zero_inflated=zeros and ZERO_CHANCE in fitting.columns and target.name == "bandgap",
-            lower=target.lower,
+        known = _uncertainty(
+            target,
+            held_out(checkpoint, target, first, selection),
+            held_out(checkpoint, target, second, calibration),
         )
+        if known is None:
+            continue
         described[target.name] = known.to_dict()
         arrays |= {f"sigma.{target.name}.{k}": v for k, v in known.to_arrays().items()}
     changed = checkpoint.with_header(calibration=described)
     return Checkpoint(header=changed.header, members=checkpoint.members, arrays=arrays)
+
+
+def _uncertainty(target: Target, shaping: HeldOut, fitting: HeldOut) -> TargetUncertainty | None:
+    """What is learnt from the two halves; None where they are too few."""
+    if len(shaping.values) + len(fitting.values) < MIN_ROWS:
+        return None
+    if min(len(shaping.values), len(fitting.values)) < FEW_ROWS:
+        return TargetUncertainty.fit_crossed(
+            target.name, shaping.joined(fitting), lower=target.lower
+        )
+    zeros = float(np.mean(fitting.truths == 0.0)) > _ZERO_SHARE
+    return TargetUncertainty.fit(
+        target.name,
+        shaping,
+        fitting,
+        zero_inflated=zeros and ZERO_CHANCE in fitting.columns and target.name == "bandgap",
+        lower=target.lower,
+    )
+
+
+def _with_difficulty(
+    checkpoint: Checkpoint, runner: GraphRunner, training: LabelledGraphs | None
+) -> Checkpoint:
+    """The checkpoint with what is hard for it; without, where there are no training rows."""
+    arrays = {k: v for k, v in checkpoint.arrays.items() if not k.startswith(f"{DIFFICULTY}.")}
+    if training is not None:
+        outputs = runner.run(training.graphs, dropout_samples=1)
+        elements = element_properties()
+        found: dict[str, npt.NDArray[Any]] = {}
+        for target in checkpoint.header.targets:
+            if target.kind == "classification" or target.name not in training.targets:
+                continue
+            trees = fit_difficulty(
+                elements,
+                training.graphs,
+                outputs.columns(target, training.graphs, arrays),
+                np.asarray(training.targets[target.name]) - outputs.value(target),
+            )
+            found |= {f"{DIFFICULTY}.{target.name}.{k}": v for k, v in trees.items()}
+        if found:
+            arrays |= found | {ELEMENTS: elements}
+    return Checkpoint(header=checkpoint.header, members=checkpoint.members, arrays=arrays)
+
+
+def _check_apart(first: str, one: LabelledGraphs, second: str, other: LabelledGraphs) -> None:
+    shared = set(one.formulas) & set(other.formulas)
+    if shared:
+        raise InvalidInputError(
+            f"{len(shared)} formulas are both in the {first} and in the {second} rows.",
+            hint="Divide the rows by reduced formula.",
+            code="shared_formulas",
+        )
 
 
 def held_out(
@@ -118,15 +176,20 @@ def held_out(
 
 
 def measure(
-    checkpoint: Checkpoint, rows: LabelledGraphs, *, n_calibration: Mapping[str, int], source: str
+    checkpoint: Checkpoint,
+    rows: LabelledGraphs,
+    *,
+    source: str,
+    n_calibration: Mapping[str, int] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Target to what is measured on ``rows``: errors, coverage, ranking, widths.
 
     Args:
         checkpoint: Calibrated or not.
         rows: Test rows, which shaped nothing.
-        n_calibration: Target to the number of rows it was calibrated on.
         source: What the rows are, for the card.
+        n_calibration: Target to the number of rows it was calibrated on, for checkpoints that
+            do not say so themselves.
     """
     outputs = GraphRunner(checkpoint).run(rows.graphs)
     found: dict[str, dict[str, Any]] = {}
@@ -158,7 +221,7 @@ def measure(
             sigmas,
             tested.truths,
             known.quantiles(tested.values, sigmas, tested.columns),
-            n_calibration=n_calibration[target.name],
+            n_calibration=known.n_rows or (n_calibration or {})[target.name],
             formulas=tested.formulas,
             groups=groups,
             confidences=known.confidence.predict(tested.values, sigmas),
@@ -167,7 +230,7 @@ def measure(
         found[target.name] |= {
             "mae_interval": list(report.mae_interval),
             "coverage": {f"{c.level:g}": c.observed for c in report.coverage},
-            "uncertainty": report.to_dict(),
+            "uncertainty": {**report.to_dict(), "method": known.method},
         }
     return found
 

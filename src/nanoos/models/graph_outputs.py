@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoints import Checkpoint, Target
+from nanoos.models.difficulty import DIFFICULTY, difficulty
 from nanoos.models.networks.alignn import ALIGNN
 from nanoos.models.networks.cgcnn import CGCNN
 from nanoos.models.networks.together import Answers, NetworksTogether
@@ -21,6 +22,7 @@ from nanoos.models.target_uncertainty import ZERO_CHANCE
 FloatArray = npt.NDArray[np.float64]
 
 _N_ELEMENTS: Final = 119
+_HULL: Final = "e_above_hull_subset"
 _SAME_SHELL: Final = 2e-3  # relative difference of two distances of one shell
 
 ELEMENT_COUNTS: Final = "domain.element_counts"
@@ -81,7 +83,10 @@ class GraphOutputs:
             found[ZERO_CHANCE] = self.members["is_metal"].mean(axis=0)
         if "bandgap" in self.members and target.name != "bandgap":
             found["bandgap"] = np.maximum(self.members["bandgap"].mean(axis=0), 0.0)
-        return found
+        if _HULL in self.members and target.name != _HULL:
+            found["e_above_hull"] = np.maximum(self.members[_HULL].mean(axis=0), 0.0)
+        hard = difficulty(target.name, graphs, found, arrays)
+        return found if hard is None else found | {DIFFICULTY: hard}
 
 
 class GraphRunner:

@@ -1,9 +1,9 @@
 """A predicted sigma that follows the errors, and the probability that a prediction is good.
 
-What an ensemble or dropout spreads is in no unit of error. A small boosted model learns from
-held-out errors how spread, predicted value, distance to the training set and size of the cell go
-with them; a monotone map puts its answer in the unit of the property. No scikit-learn is needed
-to predict, and nothing is pickled.
+What an ensemble or dropout spreads is in no unit of error. A small regression learns from
+held-out errors how spread, predicted value, difficulty and size of the cell go with them; a
+monotone map puts its answer in the unit of the property. No scikit-learn is needed, and nothing
+is pickled.
 """
 
 import math
@@ -16,15 +16,18 @@ import numpy.typing as npt
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.models.conformal import FloatArray, check_format, checked
+from nanoos.models.normal_scores import ScoreRegression
 from nanoos.models.trees import TreeEnsemble
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_BOOSTED_FORMAT: Final = 1  # with trees in place of the regression; still read
+_CONFIDENCE_FORMAT: Final = 1
 _SIGMA_PER_MEAN_ERROR: Final = math.sqrt(math.pi / 2)  # of a normal distribution
 _FOLDS: Final = 5
 _SMALLEST: Final = 0.05  # errors count as no smaller than this share of the median error
 _TILT: Final = 0.05  # keeps the order of rows where the monotone map is flat
-_MAX_TREES: Final = 120
-_MIN_ROWS: Final = 60
+_CROSSED_FOLDS: Final = 10
+_MIN_ROWS: Final = 30
 _KNOTS: Final = 24
 _MIN_KNOT_ROWS: Final = 25
 
@@ -74,12 +77,12 @@ class SigmaModel:
 
     Attributes:
         names: Columns it looks at, in order.
-        trees: Logarithm of the absolute error.
+        score: Logarithm of the absolute error.
         scale: From that logarithm to sigma, in the property's unit.
     """
 
     names: tuple[str, ...]
-    trees: TreeEnsemble
+    score: ScoreRegression | TreeEnsemble
     scale: MonotoneMap
 
     @classmethod
@@ -93,7 +96,7 @@ class SigmaModel:
     ) -> Self:
         """Fit to held-out errors; the rows must not be used to calibrate afterwards.
 
-        The map to the property's unit is fitted to answers for folds that the trees had not
+        The map to the property's unit is fitted to answers for folds that the regression had not
         seen, and is 1.25 times the mean absolute error (the standard deviation where errors are
         normal).
 
@@ -101,10 +104,10 @@ class SigmaModel:
             columns: Name to (n,): ``ensemble_spread``, ``value``, ``embedding_distance``, ...
             errors: (n,), truth - prediction.
             groups: (n,), reduced formulas: rows of one stay in one fold.
-            seed: Of the boosting and the folds.
+            seed: Of the folds.
 
         Raises:
-            InvalidInputError: fewer than 60 rows, or columns that do not fit.
+            InvalidInputError: fewer than 30 rows, or columns that do not fit.
         """
         names = tuple(columns)
         *table, error = checked("Sigma", *columns.values(), errors)
@@ -113,20 +116,54 @@ class SigmaModel:
                 f"{len(error)} rows and {len(names)} columns are too few to learn a sigma from.",
                 hint=f"At least {_MIN_ROWS} rows and one column.",
             )
-        rows = np.stack(table, axis=1).astype(np.float32)
+        rows = np.stack(table, axis=1)
         size = np.abs(error)
         smallest = max(_SMALLEST * float(np.median(size)), 1e-12)
         target = np.log(size + smallest)
-        fold = _folds(groups, len(error), np.random.default_rng(seed))
+        fold = _folds(groups, len(error), _FOLDS, seed)
         unseen = np.empty(len(error))
-        for index in range(_FOLDS):
+        for index in np.unique(fold):
             out = fold == index
-            unseen[out] = _boosted(rows[~out], target[~out], seed).predict(rows[out])
+            unseen[out] = ScoreRegression.fit(rows[~out], target[~out]).predict(rows[out])
         return cls(
             names=names,
-            trees=_boosted(rows, target, seed),
+            score=ScoreRegression.fit(rows, target),
             scale=MonotoneMap.fit(unseen, np.maximum(size, smallest) * _SIGMA_PER_MEAN_ERROR),
         )
+
+    @classmethod
+    def crossed(
+        cls,
+        columns: Mapping[str, npt.ArrayLike],
+        errors: npt.ArrayLike,
+        *,
+        groups: Sequence[str],
+        seed: int = 0,
+    ) -> tuple[Self, FloatArray]:
+        """The model fitted to all rows, and for each row the sigma of one that had not seen it.
+
+        For few rows: all of them shape sigma, and with the second answer all of them calibrate.
+
+        Args:
+            columns: As in :meth:`fit`.
+            errors: As in :meth:`fit`.
+            groups: (n,), reduced formulas: rows of one are left out together.
+            seed: Of the folds.
+
+        Raises:
+            InvalidInputError: too few rows, or columns that do not fit.
+        """
+        *table, error = checked("Sigma", *columns.values(), errors)
+        fold = _folds(groups, len(error), _CROSSED_FOLDS, seed)
+        unseen = np.empty(len(error))
+        for index in np.unique(fold):
+            out = fold == index
+            known = {name: c[~out] for name, c in zip(columns, table, strict=True)}
+            asked = {name: c[out] for name, c in zip(columns, table, strict=True)}
+            own = [group for group, left in zip(groups, out.tolist(), strict=True) if not left]
+            model = cls.fit(known, error[~out], groups=own, seed=seed)
+            unseen[out] = model.predict(asked)
+        return cls.fit(columns, error, groups=groups, seed=seed), unseen
 
     def predict(self, columns: Mapping[str, npt.ArrayLike]) -> FloatArray:
         """(n,), positive, in the property's unit.
@@ -141,7 +178,7 @@ class SigmaModel:
         if missing:
             raise InvalidInputError(f"Sigma is predicted from {', '.join(missing)} too.")
         table = checked("Sigma", *(columns[name] for name in self.names))
-        return self._sigma(self.trees.predict(np.stack(table, axis=1)))
+        return self._sigma(self.score.predict(np.stack(table, axis=1)))
 
     def _sigma(self, logarithms: FloatArray) -> FloatArray:
         middle = (self.scale.x[0] + self.scale.x[-1]) / 2
@@ -149,12 +186,12 @@ class SigmaModel:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays of a safetensors file; with :meth:`to_dict` they are the whole model."""
-        return self.trees.to_arrays()
+        return self.score.to_arrays()
 
     def to_dict(self) -> dict[str, Any]:
         """The rest, as JSON types."""
         return {
-            "format": FORMAT,
+            "format": FORMAT if isinstance(self.score, ScoreRegression) else _BOOSTED_FORMAT,
             "kind": "sigma",
             "names": list(self.names),
             "x": list(self.scale.x),
@@ -168,10 +205,11 @@ class SigmaModel:
         Raises:
             InvalidInputError: of another format or kind.
         """
-        check_format(data, "sigma", FORMAT)
+        boosted = data.get("format") == _BOOSTED_FORMAT
+        check_format(data, "sigma", _BOOSTED_FORMAT if boosted else FORMAT)
         return cls(
             names=tuple(data["names"]),
-            trees=TreeEnsemble.from_arrays(arrays),
+            score=(TreeEnsemble if boosted else ScoreRegression).from_arrays(arrays),
             scale=MonotoneMap(x=tuple(data["x"]), y=tuple(data["y"])),
         )
 
@@ -227,7 +265,7 @@ class ConfidenceModel:
     def to_dict(self) -> dict[str, Any]:
         """JSON types; :meth:`from_dict` gives it back."""
         return {
-            "format": FORMAT,
+            "format": _CONFIDENCE_FORMAT,
             "kind": "confidence",
             "band": self.band,
             "relative": self.relative,
@@ -242,7 +280,7 @@ class ConfidenceModel:
         Raises:
             InvalidInputError: of another format or kind.
         """
-        check_format(data, "confidence", FORMAT)
+        check_format(data, "confidence", _CONFIDENCE_FORMAT)
         return cls(
             band=data["band"],
             relative=data["relative"],
@@ -260,27 +298,11 @@ def _log_ratio(half: FloatArray, sigma: FloatArray) -> FloatArray:
 
 
 def _folds(
-    groups: Sequence[str] | None, n_rows: int, rng: np.random.Generator
+    groups: Sequence[str] | None, n_rows: int, n_folds: int, seed: int
 ) -> npt.NDArray[np.int64]:
     """(n_rows,), the fold of each row; rows of one group share one."""
     keys = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if keys.max() == 0:
+        keys = np.arange(n_rows)
     n_groups = int(keys.max()) + 1
-    return np.asarray(rng.permutation(n_groups) % _FOLDS)[keys]
-
-
-def _boosted(rows: npt.NDArray[np.float32], target: FloatArray, seed: int) -> TreeEnsemble:
-    """Few shallow trees: a thousand rows of noisy targets carry no more."""
-    from sklearn.ensemble import GradientBoostingRegressor
-
-    rate = 0.05
-    model = GradientBoostingRegressor(
-        n_estimators=_MAX_TREES,
-        learning_rate=rate,
-        max_depth=3,
-        min_samples_leaf=max(5, len(rows) // 50),
-        subsample=0.7,
-        random_state=seed,
-    ).fit(rows, target)
-    return TreeEnsemble.from_sklearn(
-        model.estimators_[:, 0], offset=float(target.mean()), scale=rate
-    )
+    return np.asarray(np.random.default_rng(seed).permutation(n_groups) % n_folds)[keys]

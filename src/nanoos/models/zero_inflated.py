@@ -38,6 +38,7 @@ SIGMA_BINS: Final = 4
 ZERO_MARGIN: Final = 0.015
 MIN_BIN_ROWS: Final = 20
 _MIN_ROWS: Final = 50
+_NEVER: Final = 1e300  # no probability reaches it; a predicted 0 does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class ZeroInflatedCalibrator:
         levels: Ascending.
         edges: Inner edges of the bins of sigma, in the property's unit.
         zero_thresholds: (n_levels, n_bins), the probability of zero from which 0 belongs to
-            the interval; -1 where it always does.
+            the interval; -1 where it always does, 1e300 where it only does if 0 is predicted.
         multipliers: (n_levels, n_bins), half widths of the positive part in units of sigma.
         smallest: The least positive value that counts, in the property's unit: where 0 is
             excluded, the interval starts no lower.
@@ -126,7 +127,7 @@ class ZeroInflatedCalibrator:
             if not np.all(np.isfinite(width)):
                 break
             kept.append(level)
-            thresholds.append(tuple(float(c) if math.isfinite(c) else -1.0 for c in cut))
+            thresholds.append(tuple(float(c) for c in np.clip(cut, -1.0, _NEVER)))
             multipliers.append(tuple(float(w) for w in width))
         if not kept:
             raise InvalidInputError("The rows are too few for any of the levels.")
@@ -216,12 +217,13 @@ def _by_bin(
 ) -> FloatArray:
     """(n_bins,), the conformal quantile of the scores in each bin.
 
-    Bins of few scores share theirs; where even those are too few, they use all.
+    Bins of few scores share theirs; where even those are too few, they use all. A quantile of
+    -inf is one: that of a bin in which 0 is predicted for most zeros.
     """
     quantiles = [conformal_quantile(scores[bins == index], level) for index in range(n_bins)]
     counts = np.bincount(bins, minlength=n_bins)
-    sparse = (counts < min_rows) | ~np.isfinite(quantiles)
+    sparse = (counts < min_rows) | np.isposinf(quantiles)
     shared = conformal_quantile(scores[sparse[bins]], level)
-    if counts[sparse].sum() < min_rows or not math.isfinite(shared):
+    if counts[sparse].sum() < min_rows or shared == math.inf:
         shared = conformal_quantile(scores, level)
     return np.where(sparse, shared, quantiles)

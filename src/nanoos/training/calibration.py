@@ -22,6 +22,7 @@ FAMILIES: Final = ("ALIGNN", "CGCNN")
 """What can be calibrated: networks of ours."""
 
 _EMBEDDED: Final = 8000
+_HARD_ROWS: Final = 8000
 _DISTORTED: Final = 3000
 _FRAGMENTS: Final = 300
 _SMALL_SITES: Final = 40
@@ -75,7 +76,14 @@ def calibrated_checkpoint(
     report(0.2, "the domain")
     domain = _domain(checkpoint, dataset, np.flatnonzero(parts == "train"), shaping)
     report(0.6, "sigma and intervals")
-    found = calibrate(with_domain(checkpoint, domain), shaping, fitting)
+    trained = np.flatnonzero(parts == "train")
+    hard = np.sort(np.random.default_rng(1).permutation(trained)[:_HARD_ROWS])
+    found = calibrate(
+        with_domain(checkpoint, domain),
+        shaping,
+        fitting,
+        training=_labelled(dataset, hard, runner),
+    )
     if not found.header.calibration:
         raise InvalidInputError(
             "No target has enough labels on both halves of the validation rows.",
