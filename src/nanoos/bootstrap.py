@@ -21,6 +21,7 @@ from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
+from nanoos.services.kpoints import KpointService
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
@@ -67,6 +68,7 @@ def build_services(settings: Settings) -> Services:
         structures=structures,
         predictions=predictions,
         features=FeatureService(database, artifacts, structures, jobs),
+        kpoints=KpointService(structures),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,

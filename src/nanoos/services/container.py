@@ -11,6 +11,7 @@ from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
+from nanoos.services.kpoints import KpointService
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
@@ -34,6 +35,7 @@ class Services:
     structures: StructureService
     predictions: PredictionService
     features: FeatureService
+    kpoints: KpointService
     jobs: JobService
     job_files: JobFiles
     simulations: SimulationService

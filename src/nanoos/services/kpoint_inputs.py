@@ -1,0 +1,85 @@
+"""Complete Quantum ESPRESSO inputs with a predicted mesh."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nanoos.core.errors import InvalidInputError
+from nanoos.kpoints import KMesh
+from nanoos.structures import Structure
+
+_MOST_DIVISIONS = 200
+
+Shift = Literal[0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EspressoInput:
+    """An input of pw.x.
+
+    Attributes:
+        text: Of the file.
+        filename: ``Si.scf.in``.
+        family: Pseudopotentials it names.
+        pseudopotentials: Element to file name.
+        reasons: Name of a choice to why it was made.
+    """
+
+    text: str
+    filename: str
+    family: str
+    pseudopotentials: dict[str, str]
+    reasons: dict[str, str]
+
+
+def espresso_input(
+    structure: Structure, mesh: KMesh, *, family: str | None = None
+) -> EspressoInput:
+    """A complete SCF input: cutoffs, smearing and spin by the rules of the engine, this mesh.
+
+    Args:
+        structure: As given.
+        mesh: Of k-points.
+        family: Installed pseudopotential family; None for the default one.
+
+    Raises:
+        NotFoundError: the family is not installed; the hint has the command.
+        InvalidInputError: the family lacks an element, or the mesh is too fine for pw.x.
+    """
+    from nanoos.engines.espresso.choices import choose
+    from nanoos.engines.espresso.input_file import PwTask, pw_input, starting_magnetizations
+    from nanoos.engines.espresso.parameters import ScfParameters
+    from nanoos.pseudopotentials import DEFAULT_FAMILY, get_family
+
+    if max(mesh.divisions) > _MOST_DIVISIONS:
+        raise InvalidInputError(f"A mesh of {mesh.divisions} points is too fine for an input.")
+    name = family or DEFAULT_FAMILY
+    pseudos = get_family(name)
+    parameters = ScfParameters(family=name, kmesh=mesh.divisions, kshift=_zero_or_one(mesh))
+    choices = choose(structure, parameters, pseudos)
+    used = pseudos.of(structure.species)
+    files = {symbol: used[symbol].file for symbol in structure.elements}
+    valences = {symbol: used[symbol].z_valence for symbol in structure.elements}
+    task = PwTask(
+        calculation="scf",
+        structure=structure,
+        choices=choices,
+        pseudos=files,
+        pseudo_dir="./pseudos",
+        settings={"system": starting_magnetizations(choices, valences)},
+    )
+    return EspressoInput(
+        text=pw_input(task),
+        filename=f"{structure.formula}.scf.in",
+        family=name,
+        pseudopotentials=files,
+        reasons=dict(choices.reasons),
+    )
+
+
+def _zero_or_one(mesh: KMesh) -> tuple[Shift, Shift, Shift]:
+    first, second, third = mesh.shift
+    return _shift(first), _shift(second), _shift(third)
+
+
+def _shift(moved: int) -> Shift:
+    return 1 if moved else 0
