@@ -10,6 +10,7 @@ from nanoos.core.errors import ConfigError, UnavailableError
 from nanoos.core.folders import set_data_dir
 from nanoos.datasets.readers.databases import DatabaseAccess
 from nanoos.db import ArtifactStore, Database
+from nanoos.engines.espresso.program import set_command as set_qe_command
 from nanoos.engines.lammps.program import set_program
 from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.potentials.runtime import set_device, set_threads
@@ -43,8 +44,9 @@ def build_services(settings: Settings) -> Services:
     set_device(settings.device)
     set_weights_folder(settings.resolved_models_dir)
     set_threads(settings.threads_per_job)
-    set_pseudo_folder(settings.resolved_pseudo_dir)
     set_program(settings.lammps_command, settings.lammps_potential_dir)
+    set_pseudo_folder(settings.resolved_pseudo_dir)
+    set_qe_command(settings.qe_command)
     database = Database(settings.resolved_database_url)
     artifacts = ArtifactStore(settings.resolved_artifacts_url)
     runs_dir = settings.data_dir / "runs"

@@ -11,10 +11,11 @@ ENGINES: Registry[type[Engine[Any]]] = Registry(
         "LAMMPS": "nanoos.engines.lammps.engine:LammpsEngine",
         "LJ": "nanoos.engines.mlip.engine:LennardJonesEngine",
         "MLIP": "nanoos.engines.mlip.engine:MLIPEngine",
+        "QE": "nanoos.engines.espresso.engine:EspressoEngine",
     },
     extra="ml",
-)
     aliases={"LAMMPS_MD": "LAMMPS"},
+)
 """Name to class. ``LJ`` is the reference member for tests and is never a default."""
 
 

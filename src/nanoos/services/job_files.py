@@ -116,6 +116,8 @@ class JobFiles:
         folder = self._runs_dir / str(job_id)
         found = []
         for path in sorted(folder.rglob("*")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts[:-1]):
+                continue  # hidden folders are an engine's scratch: gigabytes that nobody reads
             with suppress(FileNotFoundError):  # removed while we look
                 if path.is_file() and not path.is_symlink():
                     size = path.stat().st_size

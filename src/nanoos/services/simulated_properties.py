@@ -10,7 +10,13 @@ STATED: Final = "level_of_theory"
 """Key of a result's provenance parameters: an engine without a potential (DFT) says there what
 its numbers mean: ``{"functional", "corrections", "reference"}``."""
 
-_RELATIVE: Final = ("formation_energy", "e_above_hull", "e_above_hull_subset", "stability_score")
+_RELATIVE: Final = (
+    "formation_energy",
+    "e_above_hull",
+    "e_above_hull_subset",
+    "stability_score",
+    "energy_per_atom",  # total energies of two sets of pseudopotentials are not comparable
+)
 
 
 def simulated_properties(

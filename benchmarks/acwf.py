@@ -1,0 +1,273 @@
+"""Equations of state of QE against the all-electron average of the ACWF study.
+
+    python benchmarks/acwf.py run --work FOLDER [--systems Al-X/FCC ...] [--protocol reference]
+    python benchmarks/acwf.py report --work FOLDER
+
+Each system and protocol is a job in a laboratory in FOLDER; `run` submits what is not there and
+works until all have ended. Interrupted or killed, it goes on where it was. `report` needs no pw.x.
+
+Protocols: `reference` is that of Bosoni et al., Nat. Rev. Phys. 6, 45 (2024), DOI
+10.1038/s42254-023-00655-3: PBE, not spin-polarised, Fermi-Dirac smearing of 61.2 meV (0.0045 Ry),
+k-points 0.06 Å^-1 apart, seven volumes of 94 to 106 % of the all-electron average; `default` is what
+this package chooses by itself on the same volumes. Data: shared/data/acwf_eos, beside the checkout.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.espresso.eos_metrics import EosDistance, eos_distance
+from nanoos.engines.mlip.birch_murnaghan import BirchMurnaghan
+from nanoos.structures import Structure
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "acwf_eos"
+REFERENCE = "AE-average"
+REFERENCE_PROTOCOL = {
+    "accuracy": "high",
+    "kdist": 0.06,
+    "smearing": "fermi-dirac",
+    "degauss_ry": 0.0045,
+    "spin": "none",
+    "conv_thr_ry_per_atom": 1e-11,
+}
+COMMON = {"eos_points": 7, "eos_strain": 0.06, "eos_recentre": False, "relax_atoms": False}
+PROTOCOLS = {"reference": REFERENCE_PROTOCOL, "default": {}}
+SYSTEMS = (
+    "Al-X/FCC", "Si-X/Diamond", "Li-X/BCC", "Na-X/BCC", "Mg-X/FCC", "C-X/Diamond", "Ge-X/Diamond",
+    "Cu-X/FCC", "Ag-X/FCC", "Au-X/FCC", "Pt-X/FCC", "W-X/BCC", "Pb-X/FCC", "Ti-X/FCC", "Fe-X/BCC",
+    "Mg-XO", "Ca-XO", "Ba-XO", "Zn-XO", "Al-X2O3", "Si-XO2", "Ti-XO2", "Zr-XO2", "Li-X2O", "Cu-X2O",
+)  # fmt: skip
+QUICK = ("Al-X/FCC", "Si-X/Diamond")
+
+
+def tables():
+    import pandas as pd
+
+    fits = pd.read_parquet(DATA / "acwf_birch_murnaghan.parquet")
+    structures = pd.read_parquet(DATA / "acwf_structures.parquet").set_index("system_file")
+    return fits, structures
+
+
+def curve(row) -> BirchMurnaghan:
+    """Of a row of the table, for each atom."""
+    return BirchMurnaghan(
+        energy_ev=0.0,
+        volume_a3=row.V0_A3 / row.natoms,
+        bulk_modulus_gpa=row.B0_eV_per_A3 * GPA_PER_EV_A3,
+        bulk_modulus_derivative=row.B1,
+        rmse_ev=0.0,
+        r2=1.0,
+    )
+
+
+def curve_of_values(values) -> BirchMurnaghan:
+    return BirchMurnaghan(
+        energy_ev=0.0,
+        volume_a3=values["equilibrium_volume_a3_per_atom"],
+        bulk_modulus_gpa=values["bulk_modulus_gpa"],
+        bulk_modulus_derivative=values["bulk_modulus_derivative"],
+        rmse_ev=values["fit_rmse_ev_per_atom"],
+        r2=values["fit_r2"],
+    )
+
+
+def file_key(system: str, structures) -> str:
+    """The structure's key: the table of fits and that of structures write a system alike or not."""
+    for key in (system, system.replace("/", "-"), system.replace("X/", "")):
+        if key in structures.index:
+            return key
+    sys.exit(f"There is no structure of {system}.")
+
+
+def central_structure(system: str, fits, structures) -> Structure:
+    """The crystal at the volume of the all-electron average."""
+    stored = structures.loc[file_key(system, structures)]
+    structure = Structure.from_dict(json.loads(stored.structure))
+    reference = fits[(fits.system == system) & (fits.code == REFERENCE)].iloc[0]
+    return structure.scaled_to_volume(reference.V0_A3 / reference.natoms * structure.n_sites)
+
+
+def open_laboratory(work: Path):
+    os.environ["NANO_OS_DATA_DIR"] = str(work)
+    from nanoos.bootstrap import open_services
+
+    return open_services(data_dir=work)
+
+
+def plans(systems, protocols):
+    return [(system, protocol) for system in systems for protocol in protocols]
+
+
+def submit(lab, work: Path, systems, protocols):
+    from nanoos.services.access import LOCAL_PRINCIPAL
+
+    fits, structures = tables()
+    ids = read_ids(work)
+    for system, protocol in plans(systems, protocols):
+        key = f"{system} {protocol}"
+        if key in ids:
+            continue
+        structure = central_structure(system, fits, structures)
+        record, _ = lab.structures.add(structure, LOCAL_PRINCIPAL, source={"kind": "acwf"})
+        simulation = lab.simulations.submit(
+            record.id,
+            LOCAL_PRINCIPAL,
+            engine="QE",
+            workflow="equation_of_state",
+            parameters={**COMMON, **PROTOCOLS[protocol]},
+        )
+        ids[key] = str(simulation.id)
+        (work / "acwf.json").write_text(json.dumps(ids, indent=1) + "\n")
+    return ids
+
+
+def read_ids(work: Path) -> dict[str, str]:
+    path = work / "acwf.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def run(arguments) -> None:
+    import uuid
+
+    from nanoos.services.access import LOCAL_PRINCIPAL
+    from nanoos.worker import LocalWorker
+
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    settings, lab = open_laboratory(arguments.work.resolve())
+    ids = submit(lab, arguments.work, arguments.systems, arguments.protocol)
+    worker = LocalWorker(lab, settings, queues=["dft"], concurrency=arguments.concurrency)
+    worker.start()
+    try:
+        said = {}
+        while True:
+            now = {k: lab.simulations.get(uuid.UUID(i), LOCAL_PRINCIPAL) for k, i in ids.items()}
+            for key, simulation in now.items():
+                line = f"{simulation.state} {100 * simulation.progress:3.0f} %"
+                if said.get(key) != line:
+                    said[key] = line
+                    print(f"{time.strftime('%H:%M:%S')} {key}: {line} {simulation.message or ''}")
+            if all(s.state in {"completed", "failed", "cancelled"} for s in now.values()):
+                break
+            time.sleep(arguments.poll)
+    finally:
+        worker.stop()
+        lab.close()
+    report(arguments)
+
+
+def report(arguments) -> None:
+    import uuid
+
+    from nanoos.services.access import LOCAL_PRINCIPAL
+
+    fits, _ = tables()
+    _, lab = open_laboratory(arguments.work.resolve())
+    rows = []
+    for key, number in read_ids(arguments.work).items():
+        system, protocol = key.rsplit(" ", 1)
+        simulation = lab.simulations.get(uuid.UUID(number), LOCAL_PRINCIPAL)
+        values = simulation.values  # noqa: PD011 - a record, no table
+        if values is None:
+            message = (simulation.error or {}).get("message", "")
+            rows.append(
+                {
+                    "system": system,
+                    "protocol": protocol,
+                    "state": simulation.state,
+                    "error": message,
+                }
+            )
+            continue
+        ours = curve_of_values(values)
+        of_system = fits[fits.system == system]
+        reference = curve(of_system[of_system.code == REFERENCE].iloc[0])
+        found = eos_distance(ours, reference)
+        others = {
+            row.code: eos_distance(curve(row), reference)
+            for row in of_system.itertuples()
+            if row.code != REFERENCE
+        }
+        rows.append(
+            {
+                "system": system,
+                "protocol": protocol,
+                "state": simulation.state,
+                "v0_a3_per_atom": ours.volume_a3,
+                "b0_gpa": ours.bulk_modulus_gpa,
+                "b1": ours.bulk_modulus_derivative,
+                **as_row(found),
+                "cpu_s": values["cpu_s"],
+                "others": {code: as_row(distance) for code, distance in others.items()},
+            }
+        )
+    lab.close()
+    path = arguments.work / "report.json"
+    path.write_text(json.dumps(rows, indent=1) + "\n")
+    show(rows)
+    print(f"Written to {path}")
+
+
+def as_row(distance: EosDistance) -> dict[str, float]:
+    return {
+        "epsilon": distance.epsilon,
+        "nu": distance.nu,
+        "v0_percent": distance.v0_percent,
+        "b0_percent": distance.b0_percent,
+        "b1_percent": distance.b1_percent,
+    }
+
+
+def show(rows) -> None:
+    print(
+        f"{'system':14} {'protocol':10} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo: eps, nu   others' median eps"
+    )
+    for row in rows:
+        if "epsilon" not in row:
+            print(f"{row['system']:14} {row['protocol']:10} {row['state']} {row['error']}")
+            continue
+        same = row["others"].get("quantum_espresso-PseudoDojo-0.4-PBE-SR-standard-upf")
+        beside = f"{same['epsilon']:.3f}, {same['nu']:.3f}" if same else "-"
+        median = float(np.median([other["epsilon"] for other in row["others"].values()]))
+        print(
+            f"{row['system']:14} {row['protocol']:10} {row['v0_a3_per_atom']:8.3f} {row['b0_gpa']:7.1f} "
+            f"{row['b1']:5.2f} {row['epsilon']:6.3f} {row['nu']:6.3f}  {beside:>22} {median:10.3f}"
+        )
+    for protocol in PROTOCOLS:
+        values = [
+            row["epsilon"] for row in rows if row["protocol"] == protocol and "epsilon" in row
+        ]
+        if values:
+            print(
+                f"{protocol}: {len(values)} crystals, median epsilon {np.median(values):.3f}, largest {max(values):.3f}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "report"):
+        command = commands.add_parser(name)
+        command.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
+        command.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+        command.add_argument(
+            "--protocol", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS)
+        )
+        command.add_argument("--concurrency", type=int, default=1)
+        command.add_argument("--poll", type=float, default=5.0, help="seconds")
+        command.add_argument(
+            "--quick", action="store_const", const=list(QUICK), dest="systems", help="two crystals"
+        )
+    arguments = parser.parse_args()
+    {"run": run, "report": report}[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    main()

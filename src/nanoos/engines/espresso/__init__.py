@@ -1,0 +1,1 @@
+"""Quantum ESPRESSO's pw.x as an engine."""

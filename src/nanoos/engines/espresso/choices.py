@@ -1,0 +1,315 @@
+"""What the rules choose for a crystal, and why. Every choice can be overridden.
+
+Metal or insulator: a given gap decides, else the composition does. Either way occupations are
+smeared, so a wrong guess costs precision of the mesh and never a wrong state: cold smearing of
+0.01 Ry for metals (Marzari et al., DOI 10.1103/PhysRevLett.82.3296), a Gaussian of 0.002 Ry,
+27 meV, for insulators.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from nanoos.core.errors import InvalidInputError
+from nanoos.engines.espresso.parameters import EspressoParameters
+from nanoos.kpoints.mesh import mesh_of
+from nanoos.pseudopotentials import PseudopotentialFamily
+from nanoos.structures import Structure
+
+METAL_KDIST: Final = 0.15
+INSULATOR_KDIST: Final = 0.25
+METAL_DEGAUSS_RY: Final = 0.01
+INSULATOR_DEGAUSS_RY: Final = 0.002
+GAP_OF_AN_INSULATOR_EV: Final = 0.3
+METAL_BETA: Final = 0.4
+INSULATOR_BETA: Final = 0.7
+
+_OPEN_SHELLS: Final[Mapping[str, float]] = {
+    "Cr": 3.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0,
+    "Ce": 1.0, "Pr": 2.0, "Nd": 3.0, "Pm": 4.0, "Sm": 5.0, "Eu": 7.0, "Gd": 7.0, "Tb": 6.0,
+    "Dy": 5.0, "Ho": 4.0, "Er": 3.0, "Tm": 2.0,
+    "Pa": 2.0, "U": 3.0, "Np": 4.0, "Pu": 5.0, "Am": 6.0, "Cm": 7.0,
+}  # fmt: skip
+"""Elements that carry moments in most crystals: starting moment, Bohr magnetons (high spin)."""
+_OPEN_IN_COMPOUNDS: Final[Mapping[str, float]] = {"Ti": 1.0, "V": 3.0, "Cu": 1.0}
+"""Elements whose ions carry moments; the metals do not."""
+_ANIONS: Final[Mapping[str, int]] = {
+    "F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2, "S": -2, "Se": -2, "Te": -2, "N": -3, "P": -3,
+    "As": -3,
+}  # fmt: skip
+_CATIONS: Final[Mapping[str, int]] = {
+    "H": 1, "Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Ag": 1, "Be": 2, "Mg": 2, "Ca": 2,
+    "Sr": 2, "Ba": 2, "Zn": 2, "Cd": 2, "B": 3, "Al": 3, "Ga": 3, "In": 3, "Sc": 3, "Y": 3,
+    "La": 3, "Lu": 3, "C": 4, "Si": 4, "Ge": 4, "Ti": 4, "Zr": 4, "Hf": 4, "Nb": 5, "Ta": 5,
+    "Mo": 6, "W": 6,
+}  # fmt: skip
+"""Charge with closed shells, or with an empty d shell."""
+_NONMETALS: Final = frozenset(
+    (
+        "H", "He", "B", "C", "N", "O", "F", "Ne", "Si", "P", "S", "Cl", "Ar", "Ge", "As", "Se", "Br",
+        "Kr", "Te", "I", "Xe", "At", "Rn",
+    )
+)  # fmt: skip
+_TINY_MOMENT: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Species:
+    """A kind of atom in the input: an element with a starting moment.
+
+    Attributes:
+        label: ``Fe``, or ``Fe1`` where the element has several moments.
+        element: Symbol.
+        moment: Starting moment, Bohr magnetons.
+    """
+
+    label: str
+    element: str
+    moment: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Everything that the input of a crystal needs, and why.
+
+    Attributes:
+        ecutwfc_ry: Cutoff of the wavefunctions, Ry.
+        ecutrho_ry: Cutoff of the density, Ry.
+        mesh: k-points along the reciprocal vectors.
+        shift: 1 where the mesh is moved by half a step.
+        kdist: Spacing that the mesh was made from, Å^-1; None where the mesh was given.
+        metal: Whether it is treated as one.
+        smearing: None for fixed occupations.
+        degauss_ry: Width of the smearing, Ry.
+        polarised: Whether spins are treated apart.
+        species: Kinds of atoms.
+        site_species: Index into them for each site.
+        n_electrons: Valence electrons of the cell.
+        nbnd: Bands, None for pw.x's own number.
+        mixing_beta: Share of the new density.
+        reasons: Name of a choice to the reason.
+    """
+
+    ecutwfc_ry: float
+    ecutrho_ry: float
+    mesh: tuple[int, int, int]
+    shift: tuple[int, int, int]
+    kdist: float | None
+    metal: bool
+    smearing: str | None
+    degauss_ry: float
+    polarised: bool
+    species: tuple[Species, ...]
+    site_species: tuple[int, ...]
+    n_electrons: float
+    nbnd: int | None
+    mixing_beta: float
+    reasons: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+
+def choose(
+    structure: Structure, parameters: EspressoParameters, family: PseudopotentialFamily
+) -> Choices:
+    """Apply the rules.
+
+    Raises:
+        InvalidInputError: an element that the family lacks, no cutoffs, moments that are larger
+            than the number of electrons, fixed occupations of an odd number of electrons.
+    """
+    reasons: dict[str, str] = {}
+    pseudos = family.of(structure.species)
+    wfc, rho = _cutoffs(structure, parameters, family, reasons)
+    metal, why = metal_or_insulator(structure.composition, parameters.expected_gap_ev)
+    reasons["metal"] = why
+    polarised, moments = _moments(structure, parameters, reasons)
+    species, site_species = _species(structure, moments)
+    n_electrons = sum(pseudos[symbol].z_valence for symbol in structure.species)
+    for one in species:
+        if abs(one.moment) > pseudos[one.element].z_valence:
+            raise InvalidInputError(
+                f"A moment of {one.moment:g} is more than the electrons of {one.element}.",
+                hint="Moments are in Bohr magnetons, for each atom.",
+            )
+    mesh, kdist = _mesh(structure, parameters, reasons, metal=metal)
+    smearing, degauss = _smearing(parameters, reasons, metal=metal)
+    nbnd = parameters.nbnd
+    if smearing is None:
+        if polarised or round(n_electrons) % 2:
+            raise InvalidInputError(
+                "Fixed occupations need paired electrons: the cell has "
+                f"{n_electrons:g}" + (" and is spin-polarised." if polarised else "."),
+                hint="Set occupations to smearing.",
+            )
+        if nbnd is None:
+            nbnd = _enough_bands(n_electrons)
+            reasons["nbnd"] = "a fifth more than are filled, at least four, so that a gap is seen"
+    if nbnd is not None and nbnd < n_electrons / 2:
+        raise InvalidInputError(
+            f"{nbnd} bands do not hold {n_electrons:g} electrons.",
+            hint=f"At least {_enough_bands(n_electrons)}.",
+        )
+    return Choices(
+        ecutwfc_ry=wfc,
+        ecutrho_ry=rho,
+        mesh=mesh,
+        shift=parameters.kshift,
+        kdist=kdist,
+        metal=metal,
+        smearing=smearing,
+        degauss_ry=degauss,
+        polarised=polarised,
+        species=species,
+        site_species=site_species,
+        n_electrons=n_electrons,
+        nbnd=nbnd,
+        mixing_beta=parameters.mixing_beta or (METAL_BETA if metal else INSULATOR_BETA),
+        reasons=reasons,
+    )
+
+
+def metal_or_insulator(
+    composition: Mapping[str, int], expected_gap_ev: float | None
+) -> tuple[bool, str]:
+    """Whether to treat a crystal as a metal, and why."""
+    if expected_gap_ev is not None:
+        metal = expected_gap_ev < GAP_OF_AN_INSULATOR_EV
+        return metal, f"a gap of {expected_gap_ev:g} eV is expected"
+    if _NONMETALS.issuperset(composition):
+        return False, "all elements are nonmetals"
+    charge = 0
+    for symbol, count in composition.items():
+        state = _ANIONS.get(symbol, _CATIONS.get(symbol))
+        if state is None:
+            return True, f"{symbol} has no single closed-shell charge"
+        charge += state * count
+    if charge == 0 and any(symbol in _ANIONS for symbol in composition):
+        return False, "the closed-shell charges of its ions balance"
+    return True, "the closed-shell charges of its elements do not balance"
+
+
+def _cutoffs(
+    structure: Structure,
+    parameters: EspressoParameters,
+    family: PseudopotentialFamily,
+    reasons: dict[str, str],
+) -> tuple[float, float]:
+    suggested = family.cutoffs(structure.species, parameters.accuracy)
+    wfc, rho = parameters.ecutwfc_ry, parameters.ecutrho_ry
+    if wfc is None:
+        if suggested is None:
+            raise InvalidInputError(
+                f"The family {family.name} suggests no cutoffs for {structure.formula}.",
+                hint="Set ecutwfc_ry, or install the family with --cutoffs.",
+            )
+        wfc = suggested.wfc_ry
+        reasons["ecutwfc_ry"] = f"{parameters.accuracy} of {family.name}"
+    else:
+        reasons["ecutwfc_ry"] = "given"
+    if rho is None:
+        dual = suggested.rho_ry / suggested.wfc_ry if suggested is not None else 4.0
+        if any(family.pseudos[symbol].kind != "NC" for symbol in structure.elements):
+            dual = max(dual, 8.0)
+        rho = dual * wfc
+        reasons["ecutrho_ry"] = f"{dual:g} times ecutwfc_ry"
+    else:
+        reasons["ecutrho_ry"] = "given"
+    if rho < 4 * wfc:
+        raise InvalidInputError(
+            f"A density cutoff of {rho:g} Ry is less than four times {wfc:g} Ry.",
+            hint="Leave ecutrho_ry out.",
+        )
+    return wfc, rho
+
+
+def _mesh(
+    structure: Structure, parameters: EspressoParameters, reasons: dict[str, str], *, metal: bool
+) -> tuple[tuple[int, int, int], float | None]:
+    if parameters.kmesh is not None:
+        reasons["mesh"] = "given"
+        return parameters.kmesh, None
+    kdist = parameters.kdist
+    if kdist is None:
+        kdist = METAL_KDIST if metal else INSULATOR_KDIST
+        kind = "metal" if metal else "insulator"
+        reasons["mesh"] = f"a spacing of {kdist:g} Å^-1 for a {kind}"
+    else:
+        reasons["mesh"] = f"the given spacing of {kdist:g} Å^-1"
+    return mesh_of(structure, kdist).divisions, kdist
+
+
+def _smearing(
+    parameters: EspressoParameters, reasons: dict[str, str], *, metal: bool
+) -> tuple[str | None, float]:
+    if parameters.occupations == "fixed":
+        reasons["smearing"] = "fixed occupations were asked for"
+        return None, 0.0
+    smearing = parameters.smearing or ("cold" if metal else "gaussian")
+    width = parameters.degauss_ry or (METAL_DEGAUSS_RY if metal else INSULATOR_DEGAUSS_RY)
+    given = parameters.smearing or parameters.degauss_ry
+    rule = "as for a metal" if metal else "narrow, as for an insulator"
+    reasons["smearing"] = "given" if given else rule
+    return smearing, width
+
+
+def _moments(
+    structure: Structure, parameters: EspressoParameters, reasons: dict[str, str]
+) -> tuple[bool, list[float]]:
+    """Whether to polarise, and the starting moment of each site."""
+    none = [0.0] * structure.n_sites
+    if parameters.spin == "none":
+        reasons["spin"] = "not polarised, as asked for"
+        return False, none
+    if structure.spins is not None and any(abs(m) > _TINY_MOMENT for m in structure.spins):
+        reasons["spin"] = "the structure has moments"
+        return True, list(structure.spins)
+    if parameters.magnetic_moments is not None:
+        unknown = set(parameters.magnetic_moments) - set(structure.species)
+        if unknown:
+            raise InvalidInputError(
+                f"There is no {', '.join(sorted(unknown))} in {structure.formula}.",
+                hint="magnetic_moments names elements of the structure.",
+            )
+        reasons["spin"] = "moments were given"
+        return True, [parameters.magnetic_moments.get(s, 0.0) for s in structure.species]
+    known = dict(_OPEN_SHELLS)
+    if any(symbol in _ANIONS for symbol in structure.species):
+        known |= _OPEN_IN_COMPOUNDS
+    open_shells, _ = metal_or_insulator(structure.composition, None)
+    magnetic = sorted({s for s in structure.species if s in known})
+    if not open_shells:  # charges that balance leave none: Ti4+
+        magnetic = [s for s in magnetic if s in _OPEN_SHELLS]
+    if magnetic:
+        reasons["spin"] = f"{', '.join(magnetic)} may carry a moment; all start parallel"
+        return True, [known[s] if s in magnetic else 0.0 for s in structure.species]
+    if parameters.spin == "polarised":
+        reasons["spin"] = "polarised, as asked for; every atom starts with half a moment"
+        return True, [0.5] * structure.n_sites
+    reasons["spin"] = "no element that is known for its moments"
+    return False, none
+
+
+def _species(
+    structure: Structure, moments: list[float]
+) -> tuple[tuple[Species, ...], tuple[int, ...]]:
+    kinds = list(dict.fromkeys(zip(structure.species, moments, strict=True)))
+    count: dict[str, int] = {}
+    for element, _ in kinds:
+        count[element] = count.get(element, 0) + 1
+    seen: dict[str, int] = {}
+    species = []
+    for element, moment in kinds:
+        seen[element] = seen.get(element, 0) + 1
+        label = element if count[element] == 1 else f"{element}{seen[element]}"
+        species.append(Species(label=label, element=element, moment=moment))
+    index = {kind: i for i, kind in enumerate(kinds)}
+    sites = tuple(index[pair] for pair in zip(structure.species, moments, strict=True))
+    return tuple(species), sites
+
+
+def _enough_bands(n_electrons: float) -> int:
+    filled = -(-round(n_electrons) // 2)
+    return filled + max(4, -(-filled // 5))

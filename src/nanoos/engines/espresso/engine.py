@@ -1,0 +1,358 @@
+"""The engine that runs Quantum ESPRESSO's pw.x."""
+
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from nanoos import __version__
+from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.records import Provenance
+from nanoos.engines.base import (
+    INPUT_DIR,
+    OUTPUT_DIR,
+    RESULT_FILE,
+    Engine,
+    ExecuteOutcome,
+    Progress,
+    hashes,
+    read_input,
+    write_input,
+    write_text_atomically,
+)
+from nanoos.engines.espresso import output
+from nanoos.engines.espresso.choices import Choices, choose
+from nanoos.engines.espresso.estimate import estimate, refuse_what_is_too_large
+from nanoos.engines.espresso.input_file import PwTask, Value, pw_input, starting_magnetizations
+from nanoos.engines.espresso.parameters import (
+    BandsParameters,
+    DosParameters,
+    EquationOfStateParameters,
+    EspressoParameters,
+    NscfParameters,
+    RelaxParameters,
+    ScfParameters,
+    VcRelaxParameters,
+)
+from nanoos.engines.espresso.paths import path_points
+from nanoos.engines.espresso.program import EspressoProgram, find_program
+from nanoos.engines.espresso.stages import CHECKPOINT, SCRATCH, StageResult, Surroundings, run_stage
+from nanoos.engines.espresso.workflows import WORKFLOWS, Finding, Plan
+from nanoos.pseudopotentials import PseudopotentialFamily, get_family
+from nanoos.structures import Structure
+
+INPUT_FILE: Final = "pw.in"
+CHOICES_FILE: Final = "choices.json"
+_JOURNAL: Final = "journal.json"
+
+_PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
+    "scf": ScfParameters,
+    "relax": RelaxParameters,
+    "vc_relax": VcRelaxParameters,
+    "nscf": NscfParameters,
+    "bands": BandsParameters,
+    "dos": DosParameters,
+    "equation_of_state": EquationOfStateParameters,
+}
+_ITERATIONS: Final = {
+    "scf": 10.0,
+    "relax": 80.0,
+    "vc_relax": 100.0,
+    "nscf": 60.0,
+    "bands": 40.0,
+    "dos": 60.0,
+    "equation_of_state": 90.0,
+}
+"""SCF iterations that a workflow takes, those on denser meshes counted for more."""
+
+
+class EspressoEngine(Engine[EspressoParameters]):
+    """Density functional theory with plane waves and pseudopotentials.
+
+    ``input/`` holds ``pw.in``, the pseudopotentials and what the rules chose: ``pw.x -in pw.in``
+    there repeats the first stage by hand, ``python -m nanoos.engines.espresso input output`` the
+    whole run. What one execution leaves in the output folder is taken up by the next one.
+    """
+
+    name: ClassVar[str] = "QE"
+    workflows: ClassVar[tuple[str, ...]] = tuple(_PARAMETERS)
+    default_workflow: ClassVar[str] = "scf"
+    queue: ClassVar[str] = "dft"
+
+    @property
+    def version(self) -> str:
+        """The version of this package; that of pw.x stands in the result."""
+        return __version__
+
+    def parameters_type(self, workflow: str) -> type[EspressoParameters]:
+        """The closed parameter model of a workflow."""
+        return _PARAMETERS[workflow]
+
+    def validate(self, structure: Structure, parameters: Mapping[str, Any]) -> EspressoParameters:
+        """Check parameters, cell, pseudopotentials, program and size."""
+        checked = self.validate_parameters(parameters)
+        structure.validated()
+        family = get_family(checked.family)
+        family.check(structure.species)
+        choices = choose(structure, checked, family)
+        if isinstance(checked, BandsParameters):
+            path_points(structure, checked.path, checked.band_points)
+        program = find_program()
+        if not checked.allow_large:
+            found = estimate(structure, choices)
+            iterations = _ITERATIONS[checked.workflow]
+            refuse_what_is_too_large(structure, found, iterations, program.processes)
+        return checked
+
+    def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
+        """Rough cost on one core, s."""
+        checked = self.validate_parameters(parameters)
+        choices = choose(structure, checked, get_family(checked.family))
+        return estimate(structure, choices).seconds(_ITERATIONS[checked.workflow])
+
+    def prepare_input(
+        self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
+    ) -> Path:
+        """Write the input of pw.x, the pseudopotentials and what was chosen."""
+        checked = self.validate(structure, parameters)
+        family = get_family(checked.family)
+        setting = _Setting(
+            structure=structure,
+            parameters=checked,
+            family=family,
+            choices=choose(structure, checked, family),
+            program=find_program(),
+            input_dir=work_dir / INPUT_DIR,
+            output_dir=work_dir / OUTPUT_DIR,
+            inputs={},
+        )
+        contents = {s: family.verified_bytes(s) for s in dict.fromkeys(structure.species)}
+        input_dir = write_input(structure, checked, work_dir)
+        for symbol, data in contents.items():
+            _write_bytes(input_dir / family.pseudos[symbol].file, data)
+        task = _task(setting, pseudo_dir="./", outdir="./tmp")
+        write_text_atomically(input_dir / INPUT_FILE, pw_input(task))
+        document = {
+            "choices": setting.choices.as_dict(),
+            "pseudopotentials": _family_record(family, structure),
+        }
+        write_text_atomically(input_dir / CHOICES_FILE, json.dumps(document, indent=1) + "\n")
+        return input_dir
+
+    def execute(
+        self,
+        input_dir: Path,
+        output_dir: Path,
+        timeout: float = 3600,
+        progress: Progress | None = None,
+    ) -> ExecuteOutcome:
+        """Run the workflow; see :class:`Engine`. ``log.txt`` tells what happened."""
+        started = time.monotonic()
+        structure, given = read_input(input_dir)
+        checked = self.validate(structure, given)
+        family = get_family(checked.family)
+        setting = _Setting(
+            structure=structure,
+            parameters=checked,
+            family=family,
+            choices=choose(structure, checked, family),
+            program=find_program(),
+            input_dir=input_dir,
+            output_dir=output_dir,
+            inputs=hashes(input_dir),
+        )
+        output_dir.mkdir(parents=True, exist_ok=True)
+        _begin(output_dir, setting.inputs)
+        log = output.RunLog(output_dir / output.LOG_FILE)
+        log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
+        runner = _Runner(setting, started + timeout, timeout, progress, log)
+        pseudo_dir = _relative(input_dir, output_dir)
+        task = _task(setting, pseudo_dir=pseudo_dir, outdir=f"./{SCRATCH}")
+        plan = Plan(structure=structure, choices=setting.choices, task=task, run=runner.stage)
+        try:
+            finding = WORKFLOWS[checked.workflow](plan, checked)
+        except EngineError as error:
+            log.line(f"failed: {error}")
+            _clear_scratch(output_dir)
+            seconds = time.monotonic() - started
+            return ExecuteOutcome(
+                success=False, wall_time_s=seconds, message=error.message, error=error
+            )
+        seconds = time.monotonic() - started
+        log.line(f"done in {seconds:.2f} s")
+        provenance = _provenance(setting, finding)
+        output.write(output_dir, finding, setting.choices, provenance, seconds)
+        _clear_scratch(output_dir)
+        return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
+
+
+class _Runner:
+    """Runs stages one after the other and turns their progress into that of the whole."""
+
+    def __init__(
+        self,
+        setting: "_Setting",
+        deadline: float,
+        timeout_s: float,
+        progress: Progress | None,
+        log: output.RunLog,
+    ) -> None:
+        self._setting = setting
+        self._deadline = deadline
+        self._timeout_s = timeout_s
+        self._progress = progress
+        self._log = log
+        self._done = 0.0
+        self._told = 0.0
+
+    def stage(self, name: str, task: PwTask, share: float, **options: Any) -> StageResult:
+        """Run a stage that is ``share`` of the work."""
+        parameters = self._setting.parameters
+
+        def tell(fraction: float, message: str) -> None:
+            self._told = min(0.99, max(self._told, self._done + share * fraction))
+            if self._progress is not None:
+                self._progress(self._told, message)
+
+        around = Surroundings(
+            folder=self._setting.output_dir,
+            program=self._setting.program,
+            pools=parameters.nk,
+            deadline=self._deadline,
+            timeout_s=self._timeout_s,
+            remedies=parameters.remedies,
+            checkpoint_s=60 * parameters.checkpoint_minutes,
+            tell=tell,
+            say=self._log.line,
+        )
+        tell(0.0, f"{name}: starting")
+        result = run_stage(name, task, around, **options)
+        self._done = min(0.99, self._done + share)
+        self._log.line(
+            f"{name}: {sum(len(c.energies_ev) for c in result.cycles)} SCF iterations, "
+            f"{result.xml.cpu_s:.1f} s of processor"
+        )
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """What an execution works with."""
+
+    structure: Structure
+    parameters: EspressoParameters
+    family: PseudopotentialFamily
+    choices: Choices
+    program: EspressoProgram
+    input_dir: Path
+    output_dir: Path
+    inputs: Mapping[str, str]
+
+
+def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
+    """The SCF that every workflow begins with; relaxations change it."""
+    structure, parameters, choices = setting.structure, setting.parameters, setting.choices
+    pseudos = setting.family.of(structure.species)
+    valences = {symbol: pseudo.z_valence for symbol, pseudo in pseudos.items()}
+    electrons: dict[str, Value] = {
+        "conv_thr": structure.n_sites * parameters.conv_thr_ry_per_atom,
+        "electron_maxstep": parameters.max_scf_steps,
+    }
+    settings: dict[str, Mapping[str, Value]] = {"electrons": electrons}
+    if choices.polarised:
+        settings["system"] = starting_magnetizations(choices, valences)
+    return PwTask(
+        calculation="scf",
+        structure=structure,
+        choices=choices,
+        pseudos={symbol: pseudo.file for symbol, pseudo in pseudos.items()},
+        pseudo_dir=pseudo_dir,
+        outdir=outdir,
+        settings=settings,
+    )
+
+
+def _provenance(setting: _Setting, finding: Finding) -> Provenance:
+    version = finding.final.xml.version
+    family = setting.family
+    here, there = setting.input_dir.name, setting.output_dir.name
+    return Provenance(
+        producer="QE/pw.x",
+        version=f"{__version__}/{version}",
+        weights_sha256=family.sha256,
+        parameters={
+            **setting.parameters.model_dump(mode="json"),
+            "level_of_theory": {
+                "functional": family.info.functional,
+                "corrections": "none",
+                "reference": f"pseudopotentials {family.name}",
+            },
+            "pseudopotentials": _family_record(family, setting.structure),
+            "choices": setting.choices.as_dict(),
+        },
+        software={"nanoos": __version__, "quantum-espresso": version},
+        command=f"python -m nanoos.engines.espresso {here} {there}; the first stage alone: "
+        f"cd {here} && {_shown(setting.program)} -in {INPUT_FILE}",
+        inputs_sha256=dict(setting.inputs),
+    )
+
+
+def _shown(program: EspressoProgram) -> str:
+    """The command without the machine's folders."""
+    words = [Path(word).name if os.sep in word else word for word in program.command]
+    return shlex.join(words)
+
+
+def _family_record(family: PseudopotentialFamily, structure: Structure) -> dict[str, Any]:
+    pseudos = family.of(structure.species)
+    return {
+        "family": family.name,
+        "version": family.info.version,
+        "functional": family.info.functional,
+        "relativistic": family.info.relativistic,
+        "license": family.info.license,
+        "citation": family.info.citation,
+        "files": {symbol: [one.file, one.sha256] for symbol, one in pseudos.items()},
+    }
+
+
+def _begin(output_dir: Path, inputs: Mapping[str, str]) -> None:
+    """Keep what an execution of the same input left, clear away that of another."""
+    journal = output_dir / _JOURNAL
+    (output_dir / RESULT_FILE).unlink(missing_ok=True)
+    try:
+        same = json.loads(journal.read_text(encoding="utf-8")) == dict(inputs)
+    except (OSError, ValueError):
+        same = False
+    if not same and journal.exists():
+        shutil.rmtree(output_dir)
+        output_dir.mkdir()
+    if not same:
+        write_text_atomically(journal, json.dumps(dict(inputs), indent=1) + "\n")
+
+
+def _clear_scratch(output_dir: Path) -> None:
+    for name in (SCRATCH, CHECKPOINT, f"{CHECKPOINT}.part"):
+        shutil.rmtree(output_dir / name, ignore_errors=True)
+
+
+def _relative(folder: Path, start: Path) -> str:
+    """``folder`` as seen from ``start``; short where the two stand side by side."""
+    path = os.path.relpath(folder.resolve(), start.resolve())
+    if len(path) > 200:  # noqa: PLR2004 - pw.x keeps 256 characters of a folder
+        raise InvalidInputError(
+            f"The input folder is too far from the output folder: {path}.",
+            hint="Put them side by side.",
+        )
+    return f"{path}/"
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.part")
+    scratch.write_bytes(data)
+    scratch.replace(path)

@@ -1,0 +1,84 @@
+"""Why a start of pw.x gave no result, in words."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from nanoos.core.errors import EngineError, NanoosError, TransientError, UnavailableError
+from nanoos.engines.espresso.stdout import PwOutput
+
+_DISK_FULL_BYTES: Final = 1 << 20
+_TAIL_LINES: Final = 6
+_DISK_WORDS: Final = ("No space left on device", "Disk quota exceeded")
+_EIGENSOLVER_ROUTINES: Final = frozenset(
+    ("cdiaghg", "rdiaghg", "c_bands", "cegterg", "regterg", "pcdiaghg", "prdiaghg", "zpotrf")
+)
+_EIGENSOLVER_WORDS: Final = (
+    "too many bands are not converged",
+    "problems computing cholesky",
+    "S matrix not positive definite",
+)
+_HINTS: Final = {
+    "read_upf": "Install the pseudopotential family again.",
+    "readpp": "Install the pseudopotential family again.",
+    "setup": "Check spin, occupations and the number of electrons.",
+    "check_atoms": "Two atoms lie on each other.",
+    "iosys": "See the input file beside the output.",
+    "scale_h": "The cell became much larger than at the start: begin from a better cell.",
+    "d_mpi": "There are more processes or pools than k-points.",
+}
+
+
+def breaks_the_eigensolver(reader: PwOutput, said: str) -> bool:
+    """Whether the diagonalisation failed, which another algorithm may mend."""
+    routine = (reader.error_routine or "").lower()
+    text = " ".join(reader.error_lines) + said
+    return routine in _EIGENSOLVER_ROUTINES or any(w in text for w in _EIGENSOLVER_WORDS)
+
+
+def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Path) -> NanoosError:
+    """The error to raise for an exit that was no success."""
+    said = last_lines(errors)
+    tail = last_lines(output)
+    routine = (reader.error_routine or "").lower()
+    full = shutil.disk_usage(folder).free < _DISK_FULL_BYTES
+    if full or any(words in said + tail for words in _DISK_WORDS):
+        return TransientError(
+            "pw.x could not write: the disk is full.",
+            hint="Make room in the data folder; the run goes on from what is saved.",
+            code="disk_full",
+        )
+    if routine:
+        text = " ".join(reader.error_lines) or "it says no more"
+        return EngineError(
+            f"pw.x stopped in {routine}: {text}",
+            hint=_HINTS.get(routine, f"See {output.name} of the run."),
+            details={"routine": routine, "message": text},
+            code="qe_failed",
+        )
+    if code < 0:
+        return TransientError(
+            f"pw.x was ended from outside (signal {-code}).",
+            hint="Signal 9 often means that memory ran out; the run can be taken up again.",
+            code="killed",
+        )
+    if "No module named" in said or "No such file or directory" in said:
+        return UnavailableError(
+            f"pw.x did not start: {said}",
+            hint="nanoos tools doctor; or check NANO_OS_QE_COMMAND.",
+            code="no_pw",
+        )
+    return EngineError(
+        f"pw.x ended with exit code {code}: {said or tail or 'it said nothing'}",
+        hint=f"See {output.name} and {errors.name} of the run.",
+        code="qe_failed",
+    )
+
+
+def last_lines(path: Path) -> str:
+    """The end of a text file, on one line; empty where there is none."""
+    with suppress(OSError):
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return " ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())
+    return ""

@@ -1,0 +1,241 @@
+"""The output folder of a run: files that a person can read, the result last."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nanoos.core.records import EngineResult, Provenance, triples
+from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
+from nanoos.engines.espresso.choices import Choices
+from nanoos.engines.espresso.stages import StageResult
+from nanoos.engines.espresso.workflows import Finding
+from nanoos.structures import Structure
+
+LOG_FILE: Final = "log.txt"
+TRAJECTORY_FILE: Final = "trajectory.extxyz"
+CONVERGENCE_FILE: Final = "convergence.csv"
+_FADED_MOMENT: Final = 0.02
+_BLURRED: Final = 0.99
+
+
+class RunLog:
+    """A text file that shows each line as soon as it is written; an earlier execution's stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def line(self, text: str) -> None:
+        """Append a line."""
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+
+
+def write(
+    output_dir: Path,
+    finding: Finding,
+    choices: Choices,
+    provenance: Provenance,
+    wall_time_s: float,
+) -> EngineResult:
+    """Write everything; ``result.json`` comes last, so its presence means the run is whole."""
+    structure = finding.final.structure
+    texts = {
+        "final.cif": _ase_text("cif", [_frame(structure)]),
+        "final.extxyz": _ase_text("extxyz", [_final_frame(finding.final)]),
+        TRAJECTORY_FILE: _ase_text("extxyz", _trajectory(finding)),
+        CONVERGENCE_FILE: _convergence_csv(finding.stages),
+    }
+    texts |= {name: csv_text(header, rows) for name, (header, rows) in finding.tables.items()}
+    for name, text in texts.items():
+        write_text_atomically(output_dir / name, text)
+    stage_files = [name for stage in finding.stages for name in stage.files]
+    names = (*texts, *stage_files, LOG_FILE, RESULT_FILE)
+    result = _result(finding, choices, provenance, wall_time_s, files=names)
+    write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
+    return result
+
+
+def _result(
+    finding: Finding,
+    choices: Choices,
+    provenance: Provenance,
+    wall_time_s: float,
+    *,
+    files: tuple[str, ...],
+) -> EngineResult:
+    final = finding.final
+    xml = final.xml
+    labels = {
+        "treated_as": "metal" if choices.metal else "insulator",
+        "mesh": "x".join(str(n) for n in choices.mesh),
+        **finding.labels,
+        **{f"why_{name}": text for name, text in choices.reasons.items()},
+    }
+    tried = [f"{stage.name}: {name}" for stage in finding.stages for name in stage.attempts]
+    if tried:
+        labels["remedies"] = "; ".join(tried)
+    cycle = final.cycles[-1] if final.cycles else None
+    series = dict(finding.series)
+    if cycle is not None:
+        series["scf_energy_ev"] = tuple(cycle.energies_ev)
+        series["scf_accuracy_ev"] = tuple(cycle.accuracies_ev)
+    return EngineResult(
+        success=True,
+        workflow=str(provenance.parameters["workflow"]),
+        energy_ev=xml.energy_ev,
+        values=_values(finding),
+        structure=final.structure,
+        provenance=provenance,
+        forces=None if xml.forces is None else triples(xml.forces.tolist()),
+        stress=None if xml.stress is None else triples(xml.stress.tolist()),
+        series=series,
+        labels=labels,
+        warnings=_warnings(finding, choices),
+        files=tuple(f"{OUTPUT_DIR}/{name}" for name in files),
+        wall_time_s=wall_time_s,
+    )
+
+
+def _values(finding: Finding) -> dict[str, float]:
+    final, gap = finding.final, finding.gap
+    xml, n_sites = final.xml, final.structure.n_sites
+    values: dict[str, float] = {
+        "energy_ev_per_atom": xml.energy_ev / n_sites,
+        "volume_a3_per_atom": final.structure.volume / n_sites,
+        "smearing_energy_ev_per_atom": xml.smearing_energy_ev / n_sites,
+        "n_scf_iterations": float(
+            sum(len(c.energies_ev) for s in finding.stages for c in s.cycles)
+        ),
+        "cpu_s": sum(stage.xml.cpu_s for stage in finding.stages),
+    }
+    if xml.forces is not None:
+        values["max_force_ev_a"] = float(np.linalg.norm(xml.forces, axis=1).max())
+    if xml.stress is not None:
+        values["pressure_gpa"] = -float(np.trace(xml.stress)) / 3 * GPA_PER_EV_A3
+    if xml.fermi_ev is not None:
+        values["fermi_level_ev"] = xml.fermi_ev
+    if xml.total_magnetization is not None and xml.absolute_magnetization is not None:
+        values["total_magnetization_bohr"] = xml.total_magnetization
+        values["absolute_magnetization_bohr"] = xml.absolute_magnetization
+    if gap is not None:
+        values |= {"band_gap_ev": gap.gap_ev, "direct_gap_ev": gap.direct_gap_ev}
+        if gap.valence_top_ev is not None and gap.conduction_bottom_ev is not None:
+            values["valence_top_ev"] = gap.valence_top_ev
+            values["conduction_bottom_ev"] = gap.conduction_bottom_ev
+            values["gap_is_direct"] = float(gap.direct)
+    return {**values, **finding.values}
+
+
+def _warnings(finding: Finding, choices: Choices) -> tuple[str, ...]:
+    """What a reader must know before trusting the numbers."""
+    found = list(finding.warnings)
+    final = finding.final
+    for stage in finding.stages:
+        found += [f"{stage.name}: {text}" for text in stage.warnings]
+        if stage.attempts:
+            found.append(
+                f"{stage.name} converged only with other settings: {', '.join(stage.attempts)}."
+            )
+        if stage.physics_changed:
+            found.append(f"{stage.name}: the smearing was widened, which changes its energy.")
+    if choices.polarised and (final.xml.absolute_magnetization or 0.0) < _FADED_MOMENT:
+        found.append("The moments faded: the crystal is not magnetic from this start.")
+    gap = finding.gap
+    if gap is not None and not gap.metal:
+        lowest = _least_filled(finding)
+        if lowest < _BLURRED:
+            found.append(
+                f"The smearing blurs the gap (highest filled band {lowest:.2f} filled): "
+                "set expected_gap_ev or a smaller degauss_ry."
+            )
+    if gap is not None and gap.metal and not choices.metal:
+        found.append(
+            "It was treated as an insulator and has no gap on this mesh: set expected_gap_ev to 0."
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _least_filled(finding: Finding) -> float:
+    bands = finding.final.xml.bands
+    electrons = finding.final.xml.n_electrons
+    if finding.final.xml.total_magnetization is not None:
+        return 1.0
+    filled = round(electrons / 2)
+    return float(bands.occupations[0, :, :filled].min()) if filled else 1.0
+
+
+def _frame(structure: Structure) -> Any:
+    return structure.to_ase()
+
+
+def _final_frame(stage: StageResult) -> Any:
+    xml = stage.xml
+    return _computed(stage.structure, xml.energy_ev, xml.forces, xml.stress)
+
+
+def _trajectory(finding: Finding) -> list[Any]:
+    """Every geometry with energy, forces and stress: each can train a potential."""
+    frames = []
+    for stage in finding.stages:
+        for step in stage.steps:
+            structure = Structure(
+                lattice=step.lattice,
+                species=stage.structure.species,
+                frac_coords=step.frac_coords,
+            )
+            frame = _computed(structure, step.energy_ev, step.forces, step.stress)
+            frame.info["stage"] = stage.name
+            frames.append(frame)
+    return frames or [_final_frame(finding.final)]
+
+
+def _computed(structure: Structure, energy_ev: float, forces: Any, stress: Any) -> Any:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    frame = structure.to_ase()
+    results: dict[str, Any] = {"energy": energy_ev}
+    if forces is not None:
+        results["forces"] = np.array(forces)
+    if stress is not None:
+        results["stress"] = np.array(stress).ravel()[[0, 4, 8, 5, 2, 1]]
+    frame.calc = SinglePointCalculator(frame, **results)
+    return frame
+
+
+def _convergence_csv(stages: Sequence[StageResult]) -> str:
+    rows = [
+        (stage.name, number, i, energy, accuracy)
+        for stage in stages
+        for number, cycle in enumerate(stage.cycles, 1)
+        for i, (energy, accuracy) in enumerate(
+            zip(cycle.energies_ev, cycle.accuracies_ev, strict=False), 1
+        )
+    ]
+    return csv_text(("stage", "scf", "iteration", "energy_ev", "accuracy_ev"), rows)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV file."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _ase_text(file_format: str, frames: list[Any]) -> str:
+    from ase.io import write as ase_write
+
+    if file_format == "cif":
+        stream = io.BytesIO()
+        ase_write(stream, frames, format="cif")
+        return stream.getvalue().decode()
+    text = io.StringIO()
+    ase_write(text, frames, format=file_format)
+    return text.getvalue()

@@ -1,0 +1,169 @@
+"""Parameters of the workflows, typed and closed. What is None or ``auto`` is chosen by rule."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from nanoos.engines.base import EngineParameters
+from nanoos.pseudopotentials import DEFAULT_FAMILY, Accuracy
+
+Smearing = Literal["gaussian", "cold", "fermi-dirac", "methfessel-paxton"]
+Division = Annotated[int, Field(ge=1, le=200)]
+Moment = Annotated[float, Field(ge=-10, le=10)]
+
+
+class EspressoParameters(EngineParameters):
+    """What all workflows have."""
+
+    family: str = DEFAULT_FAMILY
+    """Name of an installed pseudopotential family."""
+    accuracy: Accuracy = "normal"
+    """Which of the family's suggested cutoffs: ``low``, ``normal``, ``high``."""
+    ecutwfc_ry: float | None = Field(default=None, ge=5, le=1000)
+    """Cutoff of the wavefunctions, Ry."""
+    ecutrho_ry: float | None = Field(default=None, ge=20, le=12000)
+    """Cutoff of the density, Ry."""
+    kdist: float | None = Field(default=None, gt=0.01, le=3)
+    """Spacing of k-points, Å^-1, with the 2π."""
+    kmesh: tuple[Division, Division, Division] | None = None
+    """The mesh itself, instead of a spacing."""
+    kshift: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = (0, 0, 0)
+    """1 moves the mesh by half a step; (0, 0, 0) goes through Gamma."""
+    occupations: Literal["auto", "smearing", "fixed"] = "auto"
+    """``fixed`` only for what is known to be an insulator with paired electrons."""
+    smearing: Smearing | None = None
+    """How occupations are smeared."""
+    degauss_ry: float | None = Field(default=None, gt=0, le=0.2)
+    """Width of the smearing, Ry."""
+    expected_gap_ev: float | None = Field(default=None, ge=0, le=30)
+    """A predicted band gap: decides between metal and insulator instead of the composition."""
+    spin: Literal["auto", "none", "polarised"] = "auto"
+    """``auto``: polarised where an element of the crystal is known for its moments."""
+    magnetic_moments: dict[str, Moment] | None = None
+    """Element to starting moment, Bohr magnetons; moments of the structure's sites come first."""
+    nbnd: int | None = Field(default=None, ge=1, le=20_000)
+    """Bands; None: a fifth more than are filled, at least four more."""
+    conv_thr_ry_per_atom: float = Field(default=1e-9, ge=1e-14, le=1e-3)
+    """SCF is converged when the estimated error of the energy is below this, Ry per atom."""
+    max_scf_steps: int = Field(default=100, ge=1, le=1000)
+    """Iterations before an SCF counts as not converged."""
+    mixing_beta: float | None = Field(default=None, gt=0, le=1)
+    """Share of the new density that is mixed in."""
+    remedies: Literal["all", "numerical", "none"] = "all"
+    """What is tried when an SCF does not converge; ``numerical`` never changes the smearing."""
+    nk: int = Field(default=1, ge=1, le=1024)
+    """Pools of k-points (``-nk``): needs as many processes in NANO_OS_QE_COMMAND."""
+    checkpoint_minutes: float = Field(default=60.0, ge=0.02, le=100_000)
+    """pw.x is stopped cleanly so often and goes on from what it saved."""
+    allow_large: bool = False
+    """Run even what is estimated to need more memory or time than is sensible here."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kdist is not None and self.kmesh is not None:
+            raise ValueError("give kdist or kmesh, not both")
+        if self.occupations == "fixed" and (self.smearing or self.degauss_ry):
+            raise ValueError("fixed occupations have no smearing")
+        if (
+            self.ecutrho_ry is not None
+            and self.ecutwfc_ry is not None
+            and self.ecutrho_ry < 4 * self.ecutwfc_ry
+        ):
+            raise ValueError("ecutrho_ry is at least four times ecutwfc_ry")
+        if self.spin == "none" and self.magnetic_moments:
+            raise ValueError("magnetic_moments need spin")
+        return self
+
+
+class ScfParameters(EspressoParameters):
+    """Energy, forces and stress of the structure as given."""
+
+    workflow: Literal["scf"] = "scf"
+
+
+class _Relaxing(EspressoParameters):
+    fmax: float = Field(default=0.02, gt=0, le=1.0)
+    """Largest component of a force that is left, eV/Å."""
+    energy_tolerance_ev: float = Field(default=1e-4, gt=0, le=0.1)
+    """Largest change of energy in the last step, eV for each atom."""
+    max_steps: int = Field(default=60, ge=1, le=2000)
+    """Geometries that one start of pw.x may try."""
+    max_continuations: int = Field(default=3, ge=0, le=50)
+    """How often it is started again from its last geometry."""
+
+
+class RelaxParameters(_Relaxing):
+    """The atoms to their nearest minimum in the given cell."""
+
+    workflow: Literal["relax"] = "relax"
+
+
+class VcRelaxParameters(_Relaxing):
+    """Atoms and cell to their nearest minimum."""
+
+    workflow: Literal["vc_relax"] = "vc_relax"
+    pressure_gpa: float = Field(default=0.0, ge=-100, le=1000)
+    """External pressure, GPa, positive in compression."""
+    pressure_tolerance_gpa: float = Field(default=0.1, gt=0, le=10)
+    """How far each component of the stress may be from it."""
+    cell_freedom: Literal["all", "volume", "shape", "2Dxy"] = "all"
+    """What of the cell moves: everything, its volume, its shape, or only in the plane."""
+
+
+class NscfParameters(EspressoParameters):
+    """The band gap on a dense mesh."""
+
+    workflow: Literal["nscf"] = "nscf"
+    dense_kdist: float | None = Field(default=None, gt=0.01, le=3)
+    """Spacing of the dense mesh, Å^-1; None: half of that of the SCF."""
+
+
+class DosParameters(EspressoParameters):
+    """The density of states on a dense mesh, and the band gap there."""
+
+    workflow: Literal["dos"] = "dos"
+    dense_kdist: float | None = Field(default=None, gt=0.01, le=3)
+    """Spacing of the dense mesh, Å^-1; None: half of that of the SCF."""
+    dos_width_ev: float = Field(default=0.1, gt=0.001, le=2)
+    """Standard deviation of the Gaussian that stands for a state, eV."""
+    dos_step_ev: float = Field(default=0.02, gt=0.0005, le=1)
+    """Step of the energy axis, eV."""
+
+
+class BandsParameters(EspressoParameters):
+    """Bands along a path of high symmetry, and the band gap on path and mesh."""
+
+    workflow: Literal["bands"] = "bands"
+    path: str | None = Field(default=None, pattern=r"^[A-Z0-9,]+$", max_length=100)
+    """Such as ``GXWKGL``, in ASE's names; None: the usual path of the lattice."""
+    band_points: int = Field(default=80, ge=4, le=2000)
+    """k-points along the whole path."""
+
+
+class EquationOfStateParameters(EspressoParameters):
+    """Energy against volume and its Birch-Murnaghan fit; the shape of the cell is kept."""
+
+    workflow: Literal["equation_of_state"] = "equation_of_state"
+    eos_points: int = Field(default=7, ge=5, le=51)
+    """Volumes in the fit."""
+    eos_strain: float = Field(default=0.06, ge=0.01, le=0.2)
+    """Half-width of the range of volumes, relative."""
+    eos_recentre: bool = True
+    """Move the range once if the minimum is not well inside."""
+    relax_atoms: bool = True
+    """Relax the atoms at each volume, where symmetry leaves them free."""
+    fmax: float = Field(default=0.02, gt=0, le=1.0)
+    """Largest component of a force that is left, eV/Å."""
+    energy_tolerance_ev: float = Field(default=1e-4, gt=0, le=0.1)
+    """Largest change of energy in the last step, eV for each atom."""
+    max_steps: int = Field(default=60, ge=1, le=2000)
+    """Geometries that one start of pw.x may try."""
+    max_continuations: int = Field(default=3, ge=0, le=50)
+    """How often it is started again from its last geometry."""
+
+    @field_validator("eos_points")
+    @classmethod
+    def _odd(cls, points: int) -> int:
+        if points % 2 == 0:
+            raise ValueError("an odd number, so that the given volume is one of them")
+        return points

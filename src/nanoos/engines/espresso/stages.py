@@ -1,0 +1,449 @@
+"""A stage of a workflow (an SCF, a relaxation) through as many starts of pw.x as it takes.
+
+Every start leaves ``STAGE.in``, ``STAGE.out`` and, when it succeeded, ``STAGE.xml``; the second is
+``STAGE-2`` and so on. A finished stage leaves ``STAGE.done.json`` last, so an execution that was
+killed goes on where it was: finished stages are read again, a relaxation goes on from its last
+geometry, an SCF from its last checkpoint or else its last density.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from nanoos.core.errors import EngineError
+from nanoos.core.units import RYDBERG_EV
+from nanoos.engines.base import write_text_atomically
+from nanoos.engines.espresso.failures import breaks_the_eigensolver, failure, last_lines
+from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
+from nanoos.engines.espresso.program import EspressoProgram
+from nanoos.engines.espresso.remedies import Failure, Remedy, ladder
+from nanoos.engines.espresso.stdout import IonicStep, PwOutput, ScfCycle
+from nanoos.engines.espresso.supervision import Start, Tell, supervise
+from nanoos.engines.espresso.xml_output import PwXml, read_pw_xml
+from nanoos.structures import Structure
+
+SCRATCH: Final = ".scratch"
+"""Where pw.x keeps wavefunctions and densities: hidden, so no part of what a run leaves."""
+CHECKPOINT: Final = ".checkpoint"
+_RELAXING: Final = ("relax", "vc-relax")
+_STAGE_NAME: Final = "stage"
+_SETTLED: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What a finished stage gave.
+
+    Attributes:
+        name: Of the stage.
+        xml: Numbers of record, of the last geometry.
+        structure: Last geometry.
+        steps: Every geometry that was computed, over all starts.
+        cycles: Every SCF, over all starts.
+        attempts: Remedies that were tried, in order; the last one worked.
+        physics_changed: Whether a remedy changed what is computed.
+        warnings: What pw.x complained of.
+        files: Names of the files it left.
+    """
+
+    name: str
+    xml: PwXml
+    structure: Structure
+    steps: tuple[IonicStep, ...]
+    cycles: tuple[ScfCycle, ...]
+    attempts: tuple[str, ...]
+    physics_changed: bool
+    warnings: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """How far a stage is."""
+
+    task: PwTask
+    digest: str
+    tried: list[str] = field(default_factory=list)
+    physics: bool = False
+    steps: list[IonicStep] = field(default_factory=list)
+    cycles: list[ScfCycle] = field(default_factory=list)
+    stems: list[str] = field(default_factory=list)
+    continuations: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every stage of an execution shares.
+
+    Attributes:
+        folder: The output folder, where pw.x runs.
+        program: Which pw.x.
+        pools: Pools of k-points.
+        deadline: ``time.monotonic()`` at which the execution is given up.
+        timeout_s: For the message.
+        remedies: Which are allowed.
+        checkpoint_s: How often pw.x is stopped cleanly.
+        tell: Told (share of the stage, message).
+        say: Told lines for the log.
+    """
+
+    folder: Path
+    program: EspressoProgram
+    pools: int
+    deadline: float
+    timeout_s: float
+    remedies: str
+    checkpoint_s: float
+    tell: Tell
+    say: Any
+
+
+def run_stage(
+    name: str,
+    task: PwTask,
+    around: Surroundings,
+    *,
+    max_continuations: int = 0,
+    stress_target: tuple[float, float] | None = None,
+    keep_density: bool = False,
+) -> StageResult:
+    """Bring a stage to its end, or say why that cannot be.
+
+    Args:
+        name: Of its files.
+        task: What to compute.
+        around: Folder, program, clock.
+        max_continuations: How often a relaxation goes on from its last geometry.
+        stress_target: Pressure and tolerance, eV/Å^3, that a relaxed cell is held to.
+        keep_density: Whether what follows reads the density: a finished stage whose density is
+            gone is computed again.
+
+    Raises:
+        EngineError: ``scf_not_converged``, ``relax_not_converged``, ``timeout``, ``qe_failed``.
+        TransientError: killed from outside, disk full.
+    """
+    text = pw_input(task)
+    run = _Run(task=task, digest=hashlib.sha256(text.encode()).hexdigest())
+    density = around.folder / SCRATCH / f"{PREFIX}.save" / "charge-density.dat"
+    found = _finished(name, run, around)
+    if found is not None and (density.exists() or not keep_density):
+        around.say(f"{name}: finished before")
+        return found
+    _take_up(name, run, around, density)
+    rungs = None
+    while True:
+        outcome = _start(name, run, around)
+        if isinstance(outcome, PwXml):
+            if not _cell_is_settled(outcome, stress_target):
+                _continue(name, run, max_continuations, "the stress in a fresh basis")
+                continue
+            return _finish(name, run, outcome, around)
+        if outcome == "out_of_time":
+            continue
+        if outcome == "not_relaxed":
+            _continue(name, run, max_continuations, "the forces")
+            continue
+        if outcome == "again":
+            continue
+        if rungs is None:
+            rungs = ladder(run.task, outcome, around.remedies)
+        remedy = next(rungs, None)
+        if remedy is None:
+            raise _given_up(name, run, outcome)
+        _apply(remedy, run, around, name)
+
+
+# -- starts ------------------------------------------------------------------------------------
+
+Outcome = PwXml | Failure | Literal["out_of_time", "not_relaxed", "again"]
+
+
+def _start(name: str, run: _Run, around: Surroundings) -> Outcome:
+    """Start pw.x once; what came of it."""
+    stem = name if not run.stems else f"{name}-{len(run.stems) + 1}"
+    folder = around.folder
+    settings: dict[str, Mapping[str, Value]] = {}
+    if around.checkpoint_s < around.timeout_s:
+        settings["control"] = {"max_seconds": round(around.checkpoint_s, 1)}
+    task = run.task.with_settings(settings)
+    write_text_atomically(folder / f"{stem}.in", pw_input(task))
+    run.stems.append(stem)
+    reader = PwOutput(task.structure)
+    conv_thr = task.keyword("electrons", "conv_thr")
+    relaxing = task.calculation in _RELAXING
+    output, errors = folder / f"{stem}.out", folder / f"{stem}.err"
+    left_from_before = folder / SCRATCH / f"{PREFIX}.xml"
+    left_from_before.unlink(missing_ok=True)
+    code = supervise(
+        Start(
+            command=around.program.arguments(f"{stem}.in", around.pools),
+            environment=around.program.environment(),
+            folder=folder,
+            output=output,
+            errors=errors,
+            deadline=around.deadline,
+            timeout_s=around.timeout_s,
+            conv_thr_ev=float(conv_thr or 1e-6) * RYDBERG_EV,
+            relaxing=relaxing,
+            label=stem,
+        ),
+        reader,
+        around.tell,
+    )
+    run.steps += reader.steps
+    run.cycles += reader.cycles
+    if relaxing:
+        run.task = replace(run.task, structure=reader.last_geometry(task.structure))
+    return _judged(stem, run, reader, code, around)
+
+
+def _judged(stem: str, run: _Run, reader: PwOutput, code: int, around: Surroundings) -> Outcome:
+    folder = around.folder
+    output, errors = folder / f"{stem}.out", folder / f"{stem}.err"
+    if reader.unconverged:
+        around.say(f"{stem}: the SCF did not converge")
+        return "unconverged"
+    if reader.out_of_time:
+        around.say(f"{stem}: stopped for a checkpoint")
+        _save_checkpoint(run, around)
+        return "out_of_time"
+    if reader.bfgs_failed and reader.job_done:
+        return "not_relaxed"
+    if not reader.job_done or code != 0 or reader.error_routine:
+        if breaks_the_eigensolver(reader, last_lines(errors)):
+            around.say(f"{stem}: the diagonalisation failed")
+            return "diagonalisation"
+        error = failure(reader, code, folder, output, errors)
+        if isinstance(error, EngineError) and run.task.calculation == "scf" and _took_up(run.task):
+            around.say(f"{stem}: what was saved cannot be used, starting afresh: {error}")
+            _forget_saved(run, around)
+            return "again"
+        raise error
+    xml = read_pw_xml(folder / SCRATCH / f"{PREFIX}.xml")
+    if xml.scf_converged is False and run.task.calculation in {"scf", *_RELAXING}:
+        return "unconverged"  # nscf and bands have no SCF, and say false
+    if run.task.calculation in _RELAXING and not reader.bfgs_converged:
+        return "not_relaxed"
+    shutil.copyfile(folder / SCRATCH / f"{PREFIX}.xml", folder / f"{stem}.xml")
+    return xml
+
+
+def _cell_is_settled(xml: PwXml, target: tuple[float, float] | None) -> bool:
+    """Whether the stress in the basis of the final cell is what was asked for.
+
+    pw.x relaxes a cell with the plane waves of the first one; its last SCF takes those of the
+    final cell, and shows the Pulay stress that was left.
+    """
+    if target is None or xml.stress is None:
+        return True
+    pressure, tolerance = target
+    off = -float(xml.stress.trace()) / 3 - pressure
+    return abs(off) <= _SETTLED * tolerance
+
+
+def _continue(name: str, run: _Run, most: int, what: str) -> None:
+    """Go on from the last geometry, unless that was done often enough."""
+    run.continuations += 1
+    if run.continuations > most:
+        forces = run.steps[-1].forces if run.steps else None
+        left = "" if forces is None else f"; the largest force is {abs(forces).max():.3f} eV/Å"
+        raise EngineError(
+            f"{name} did not converge {what} in {len(run.steps)} geometries{left}.",
+            hint="Raise max_steps or max_continuations, or begin nearer to the minimum.",
+            details={"geometries": len(run.steps), "continuations": most},
+            code="relax_not_converged",
+        )
+    run.task = _from_scratch(run.task)
+
+
+def _apply(remedy: Remedy, run: _Run, around: Surroundings, name: str) -> None:
+    around.say(f"{name}: trying {remedy.name}")
+    run.tried.append(remedy.name)
+    run.physics = run.physics or remedy.physics
+    run.task = _from_scratch(run.task).with_settings(remedy.changes)
+    write_text_atomically(
+        around.folder / f"{name}.attempts.json", json.dumps(run.tried, indent=1) + "\n"
+    )
+
+
+def _given_up(name: str, run: _Run, outcome: str) -> EngineError:
+    last = run.cycles[-1].accuracies_ev[-1:] if run.cycles else []
+    reached = f" (estimated accuracy {last[0]:.1e} eV)" if last else ""
+    what = (
+        "The diagonalisation failed" if outcome == "diagonalisation" else "The SCF did not converge"
+    )
+    tried = f" Tried: {', '.join(run.tried)}." if run.tried else ""
+    return EngineError(
+        f"{what} in {name}{reached}.{tried}",
+        hint="Check the structure and its spin; a denser mesh, higher cutoffs or more "
+        "max_scf_steps may help.",
+        details={"attempts": run.tried, "stage": name},
+        code="scf_not_converged",
+    )
+
+
+# -- what was saved ------------------------------------------------------------------------------
+
+
+def _finished(name: str, run: _Run, around: Surroundings) -> StageResult | None:
+    """A stage that an earlier execution finished; None where there is none of the same input."""
+    try:
+        record = json.loads((around.folder / f"{name}.done.json").read_text(encoding="utf-8"))
+        if record["input_sha256"] != run.digest:
+            _discard(name, around.folder)
+            return None
+        run.stems = list(record["starts"])
+        run.tried, run.physics = list(record["attempts"]), bool(record["physics_changed"])
+        readers = _replay(run, around.folder)
+        xml = read_pw_xml(around.folder / f"{run.stems[-1]}.xml")
+    except (OSError, ValueError, KeyError, TypeError, EngineError):
+        return None
+    return _result(name, run, xml, readers[-1])
+
+
+def _take_up(name: str, run: _Run, around: Surroundings, density: Path) -> None:
+    """Prepare to go on from what a killed execution left of this stage."""
+    folder = around.folder
+    earlier = _starts(name, folder)
+    if not earlier:
+        return
+    first = folder / f"{name}.in"
+    if not _same_but_for_clock(first.read_text(encoding="utf-8"), pw_input(run.task)):
+        _discard(name, folder)
+        return
+    run.stems = earlier
+    readers = _replay(run, folder)
+    if run.task.calculation in _RELAXING:
+        if run.steps:
+            run.task = replace(run.task, structure=readers[-1].last_geometry(run.task.structure))
+            around.say(f"{name}: going on from geometry {len(run.steps)}")
+        return
+    saved = folder / CHECKPOINT
+    if _checkpoint_of(saved) == run.digest:
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        shutil.copytree(saved, folder / SCRATCH)
+        run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
+        around.say(f"{name}: going on from the last checkpoint")
+    elif run.task.calculation == "scf" and density.exists():
+        run.task = run.task.with_settings({"electrons": {"startingpot": "file"}})
+        around.say(f"{name}: going on from the last density")
+
+
+def _replay(run: _Run, folder: Path) -> list[PwOutput]:
+    """Read the outputs of the starts there were."""
+    readers: list[PwOutput] = []
+    structure = run.task.structure
+    for stem in run.stems:
+        reader = PwOutput(structure)
+        path = folder / f"{stem}.out"
+        if path.exists():
+            reader.feed(path.read_text(encoding="ascii", errors="replace"))
+        structure = reader.last_geometry(structure)
+        run.steps += reader.steps
+        run.cycles += reader.cycles
+        readers.append(reader)
+    return readers
+
+
+def _starts(name: str, folder: Path) -> list[str]:
+    found: list[str] = []
+    while (folder / f"{(stem := name if not found else f'{name}-{len(found) + 1}')}.in").exists():
+        found.append(stem)
+    return found
+
+
+def _same_but_for_clock(one: str, other: str) -> bool:
+    def lines(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "max_seconds" not in line]
+
+    return lines(one) == lines(other)
+
+
+def _discard(name: str, folder: Path) -> None:
+    for stem in _starts(name, folder):
+        for suffix in (".in", ".out", ".err", ".xml"):
+            (folder / f"{stem}{suffix}").unlink(missing_ok=True)
+    (folder / f"{name}.done.json").unlink(missing_ok=True)
+
+
+def _save_checkpoint(run: _Run, around: Surroundings) -> None:
+    """Keep what a clean stop wrote, where the next start cannot spoil it."""
+    if run.task.calculation in _RELAXING:
+        return
+    part = around.folder / f"{CHECKPOINT}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(around.folder / SCRATCH, part)
+    (part / _STAGE_NAME).write_text(run.digest, encoding="ascii")
+    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
+    part.rename(around.folder / CHECKPOINT)
+    run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
+
+
+def _checkpoint_of(saved: Path) -> str | None:
+    try:
+        return (saved / _STAGE_NAME).read_text(encoding="ascii")
+    except OSError:
+        return None
+
+
+def _took_up(task: PwTask) -> bool:
+    return (
+        task.keyword("electrons", "startingpot") == "file"
+        or task.keyword("control", "restart_mode") == "restart"
+    )
+
+
+def _from_scratch(task: PwTask) -> PwTask:
+    settings = {name: dict(words) for name, words in task.settings.items()}
+    if task.calculation in {"scf", *_RELAXING}:
+        settings.get("electrons", {}).pop("startingpot", None)
+    settings.get("control", {}).pop("restart_mode", None)
+    return replace(task, settings=settings)
+
+
+def _forget_saved(run: _Run, around: Surroundings) -> None:
+    shutil.rmtree(around.folder / SCRATCH, ignore_errors=True)
+    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
+    run.task = _from_scratch(run.task)
+
+
+# -- the end -------------------------------------------------------------------------------------
+
+
+def _finish(name: str, run: _Run, xml: PwXml, around: Surroundings) -> StageResult:
+    folder = around.folder
+    reader = PwOutput(run.task.structure)
+    reader.feed((folder / f"{run.stems[-1]}.out").read_text(encoding="ascii", errors="replace"))
+    document = {
+        "input_sha256": run.digest,
+        "starts": run.stems,
+        "attempts": run.tried,
+        "physics_changed": run.physics,
+        "ended": time.time(),
+    }
+    write_text_atomically(folder / f"{name}.done.json", json.dumps(document, indent=1) + "\n")
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    return _result(name, run, xml, reader)
+
+
+def _result(name: str, run: _Run, xml: PwXml, reader: PwOutput) -> StageResult:
+    structure = run.task.structure
+    if run.task.calculation in _RELAXING:
+        structure = reader.last_geometry(structure)
+    files = [f"{stem}{suffix}" for stem in run.stems for suffix in (".in", ".out")]
+    return StageResult(
+        name=name,
+        xml=xml,
+        structure=structure,
+        steps=tuple(run.steps),
+        cycles=tuple(run.cycles),
+        attempts=tuple(run.tried),
+        physics_changed=run.physics,
+        warnings=tuple(reader.warnings),
+        files=(*files, f"{run.stems[-1]}.xml"),
+    )

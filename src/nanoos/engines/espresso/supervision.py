@@ -1,0 +1,144 @@
+"""One start of pw.x: watched while it runs, ended with whatever ends the watcher."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from nanoos.core.errors import EngineError
+from nanoos.core.processes import start_bound
+from nanoos.engines.espresso.stdout import PwOutput
+
+Tell = Callable[[float, str], None]
+
+POLL_S: Final = 0.1
+_REPORT_S: Final = 0.5
+_IONIC_STEPS_EXPECTED: Final = 8.0
+_ACCURACY_AT_FIRST_EV: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What is to be started.
+
+    Attributes:
+        command: Program and arguments.
+        environment: Of the process.
+        folder: Working folder.
+        output: What it says goes there.
+        errors: What it says on its error stream goes there.
+        deadline: ``time.monotonic()`` at which it is given up.
+        timeout_s: For the message.
+        conv_thr_ev: Accuracy at which an SCF ends, eV.
+        relaxing: Whether geometries change.
+        label: What progress messages begin with.
+    """
+
+    command: Sequence[str]
+    environment: dict[str, str]
+    folder: Path
+    output: Path
+    errors: Path
+    deadline: float
+    timeout_s: float
+    conv_thr_ev: float
+    relaxing: bool
+    label: str
+
+
+def supervise(start: Start, reader: PwOutput, tell: Tell) -> int:
+    """Run pw.x to its end; returns its exit code (negative: the signal that ended it).
+
+    Raises:
+        EngineError: code ``timeout``.
+    """
+    with start.output.open("wb") as output, start.errors.open("wb") as errors:
+        _check_clock(start)
+        process = start_bound(
+            start.command,
+            cwd=start.folder,
+            env=start.environment,
+            stdout=output,
+            stderr=errors,
+        )
+        try:
+            tail = _Tail(start.output)
+            reported = 0.0
+            while process.poll() is None:
+                _check_clock(start)
+                reader.feed(tail.more())
+                if time.monotonic() - reported >= _REPORT_S:
+                    reported = time.monotonic()
+                    tell(*where_it_is(start, reader))
+                with suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+                    psutil.Process(process.pid).wait(POLL_S)
+        finally:
+            end_family(process.pid)
+            code = process.wait()
+    reader.feed(tail.more() + "\n")
+    tell(*where_it_is(start, reader))
+    return code
+
+
+def where_it_is(start: Start, reader: PwOutput) -> tuple[float, str]:
+    """The share that is done, as far as it can be told, and a sentence."""
+    words = [start.label]
+    done = 0.0
+    if start.relaxing:
+        words.append(f"ionic step {max(1, len(reader.cycles))}")
+        done = 1.0 - math.exp(-len(reader.steps) / _IONIC_STEPS_EXPECTED)
+    if reader.cycles:
+        cycle = reader.cycles[-1]
+        iteration = len(cycle.energies_ev) + (cycle.converged is None)
+        words.append(f"SCF iteration {iteration}")
+        if cycle.accuracies_ev:
+            accuracy = max(cycle.accuracies_ev[-1], 1e-30)
+            words.append(f"accuracy {accuracy:.1e} eV of {start.conv_thr_ev:.0e}")
+            whole = math.log(_ACCURACY_AT_FIRST_EV / start.conv_thr_ev)
+            share = math.log(_ACCURACY_AT_FIRST_EV / accuracy) / whole
+            share = min(1.0, max(0.0, share))
+            done = share if not start.relaxing else done + 0.1 * share * (1.0 - done)
+    if start.relaxing and reader.steps:
+        forces = reader.steps[-1].forces
+        if forces is not None:
+            words.append(f"largest force {abs(forces).max():.3f} eV/Å")
+    return min(1.0, done), ", ".join(words)
+
+
+def end_family(pid: int) -> None:
+    """Kill a process and what it started (the ranks of an mpirun)."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+class _Tail:
+    """What was added to a file since it was last asked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def more(self) -> str:
+        with suppress(FileNotFoundError), self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            data = stream.read()
+            self._offset += len(data)
+            return data.decode("ascii", errors="replace")
+        return ""
+
+
+def _check_clock(start: Start) -> None:
+    if time.monotonic() > start.deadline:
+        raise EngineError(
+            f"Not finished within {start.timeout_s:g} s.",
+            hint="Raise the timeout, use more processes, a smaller cell or lower cutoffs.",
+            code="timeout",
+        )

@@ -1,0 +1,269 @@
+"""pw.x for real, on two atoms of silicon with absurdly low cutoffs: seconds, not physics."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from ase.io import read as ase_read
+
+sys.path.insert(0, str(Path(__file__).parent))
+from espresso_program import forget_espresso, use_espresso
+
+from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
+from nanoos.engines import get_engine
+from nanoos.engines.espresso import stages
+from nanoos.engines.espresso.program import set_command
+from nanoos.engines.espresso.remedies import Remedy
+from nanoos.engines.espresso.stages import SCRATCH
+from nanoos.structures import Structure
+from nanoos.testing import EngineContract
+
+CHEAP = {"ecutwfc_ry": 12, "kmesh": [2, 2, 2], "conv_thr_ry_per_atom": 1e-7}
+
+
+def silicon(a=5.5, offset=0.0) -> Structure:
+    lattice = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    coords = np.array([[0.0] * 3, [0.25 + offset, 0.25, 0.25]])
+    return Structure(lattice=lattice, species=("Si", "Si"), frac_coords=coords)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _espresso(shared, tmp_path_factory):
+    use_espresso(shared, tmp_path_factory.mktemp("pseudos"))
+    yield
+    forget_espresso()
+
+
+class TestEspresso(EngineContract):
+    name = "QE"
+    quick: ClassVar = {
+        "scf": CHEAP,
+        "relax": CHEAP,
+        "vc_relax": {**CHEAP, "pressure_tolerance_gpa": 0.5, "energy_tolerance_ev": 0.01},
+        "nscf": {**CHEAP, "dense_kdist": 1.3},
+        "bands": {**CHEAP, "band_points": 5},
+        "dos": {**CHEAP, "dense_kdist": 1.3, "dos_step_ev": 0.1},
+        "equation_of_state": {**CHEAP, "eos_points": 5, "eos_strain": 0.15},
+    }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def structure(cls) -> Structure:
+        return silicon()
+
+    def test_gap_and_bands(self, runs):
+        folder, bands, _ = runs["bands"]
+        assert bands.labels["path"]
+        assert bands.values["band_gap_ev"] > 0.3
+        assert bands.values["gap_is_direct"] == 0.0
+        assert bands.labels["valence_top_at"] == "G"
+        lines = (folder / "output" / "bands.csv").read_text().splitlines()
+        assert len(lines) == 1 + len(bands.series["path_distance_per_a"])
+        _, nscf, _ = runs["nscf"]
+        assert nscf.values["direct_gap_ev"] >= nscf.values["band_gap_ev"] > 0.3
+
+    def test_density_of_states_holds_all_bands(self, runs):
+        _, dos, _ = runs["dos"]
+        energies = np.array(dos.series["energy_ev"])
+        states = np.array(dos.series["dos_per_ev"])
+        total = float(np.trapezoid(states, energies))
+        assert total / 2 == pytest.approx(round(total / 2), abs=0.01)
+        filled = energies < dos.values["fermi_level_ev"]
+        assert np.trapezoid(states[filled], energies[filled]) == pytest.approx(8, abs=0.1)
+
+    def test_provenance_names_pseudopotentials_and_level(self, runs):
+        folder, result, _ = runs["scf"]
+        parameters = result.provenance.parameters
+        assert parameters["level_of_theory"]["functional"] == "PBE"
+        assert "PseudoDojo" in parameters["level_of_theory"]["reference"]
+        name, sha256 = parameters["pseudopotentials"]["files"]["Si"]
+        assert result.provenance.inputs_sha256[name] == sha256
+        assert result.provenance.software["quantum-espresso"]
+        assert result.labels["why_spin"]
+        assert not (folder / "output" / SCRATCH).exists()
+
+    def test_every_geometry_is_kept_with_its_numbers(self, runs):
+        folder, result, _ = runs["vc_relax"]
+        frames = ase_read(folder / "output" / "trajectory.extxyz", index=":")
+        assert len(frames) == result.values["n_steps"] + 1
+        assert frames[-1].get_potential_energy() == pytest.approx(result.energy_ev, abs=1e-5)
+        assert frames[0].get_forces().shape == (2, 3)
+        assert frames[-1].get_stress(voigt=False) == pytest.approx(
+            np.array(result.stress), abs=1e-6
+        )
+        assert frames[0].cell.volume != pytest.approx(frames[-1].cell.volume, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return get_engine("QE")()
+
+
+def test_by_hand_pw_x_gives_the_same(engine, tmp_path):
+    result = engine.run(silicon(), CHEAP, tmp_path)
+    words = [*engine_command(), "-in", "pw.in"]
+    done = subprocess.run(words, cwd=tmp_path / "input", capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("!")]
+    assert float(line.split()[4]) * 13.605693122994 == pytest.approx(result.energy_ev, abs=1e-4)
+
+
+def engine_command() -> list[str]:
+    from nanoos.engines.espresso.program import find_program
+
+    return list(find_program().command)
+
+
+def test_force_is_minus_the_slope_of_the_energy(engine, tmp_path):
+    """With the cell fixed the basis is, too, so this holds at any cutoff."""
+    step = 0.002
+    tight = {**CHEAP, "conv_thr_ry_per_atom": 1e-10}
+    low, middle, high = (
+        engine.run(silicon(5.5, 0.01 + s), tight, tmp_path / str(i))
+        for i, s in enumerate((-step, 0.0, step))
+    )
+    along = silicon().lattice[0]
+    slope = (high.energy_ev - low.energy_ev) / (2 * step)
+    assert -float(np.dot(middle.forces[1], along)) == pytest.approx(slope, rel=2e-3)
+
+
+def test_pressure_rises_when_the_crystal_is_squeezed(engine, tmp_path):
+    wide = engine.run(silicon(5.7), CHEAP, tmp_path / "wide")
+    tight = engine.run(silicon(5.1), CHEAP, tmp_path / "tight")
+    assert tight.values["pressure_gpa"] > 10 > wide.values["pressure_gpa"]
+    assert np.trace(tight.stress) < 0
+
+
+def test_an_scf_that_does_not_converge_is_a_failure_with_its_attempts(engine, tmp_path):
+    parameters = {**CHEAP, "max_scf_steps": 2, "remedies": "numerical"}
+    with pytest.raises(EngineError) as caught:
+        engine.run(silicon(), parameters, tmp_path)
+    assert caught.value.error_code == "scf_not_converged"
+    attempts = caught.value.details["attempts"]
+    assert attempts[0] == "mixing_beta 0.3"
+    assert "conjugate gradients" in attempts
+    assert not any("smearing" in name for name in attempts)
+    assert not (tmp_path / "output" / "result.json").exists()
+    assert (tmp_path / "output" / f"scf-{len(attempts) + 1}.out").exists()
+    assert json.loads((tmp_path / "output" / "scf.attempts.json").read_text()) == attempts
+
+
+def test_a_remedy_that_works_is_recorded(engine, tmp_path, monkeypatch):
+    patience = Remedy(name="patience", changes={"electrons": {"electron_maxstep": 60}})
+    monkeypatch.setattr(stages, "ladder", lambda *_: iter([patience]))
+    result = engine.run(silicon(), {**CHEAP, "max_scf_steps": 2}, tmp_path)
+    assert result.labels["remedies"] == "scf: patience"
+    assert any("only with other settings: patience" in text for text in result.warnings)
+    assert (tmp_path / "output" / "scf-2.out").exists()
+    assert "electron_maxstep = 60" in (tmp_path / "output" / "scf-2.in").read_text()
+
+
+def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill_late(fraction, _message):
+        if fraction > 0.5:
+            raise Killed
+
+    parameters = {**CHEAP, "conv_thr_ry_per_atom": 1e-10}
+    with pytest.raises(Killed):
+        engine.run(silicon(), parameters, tmp_path, progress=kill_late)
+    result = engine.run(silicon(), parameters, tmp_path)
+    log = (tmp_path / "output" / "log.txt").read_text()
+    assert "going on from the last density" in log or "starting afresh" in log
+    again = engine.run(silicon(), parameters, tmp_path / "fresh")
+    assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
+
+
+def test_a_clean_stop_is_a_checkpoint(engine, tmp_path):
+    """pw.x is stopped by its own clock and goes on where it was, to the same energy."""
+    slow = {**CHEAP, "conv_thr_ry_per_atom": 1e-11, "kmesh": [4, 4, 3]}
+    result = engine.run(silicon(5.5, 0.01), {**slow, "checkpoint_minutes": 0.02}, tmp_path / "a")
+    whole = engine.run(silicon(5.5, 0.01), slow, tmp_path / "b")
+    assert result.energy_ev == pytest.approx(whole.energy_ev, abs=1e-7)
+    assert not (tmp_path / "a" / "output" / stages.CHECKPOINT).exists()
+
+
+def test_finished_stages_are_not_run_again(engine, tmp_path):
+    engine.run(silicon(), CHEAP, tmp_path)
+    output = (tmp_path / "output" / "scf.out").stat().st_mtime_ns
+    result = engine.run(silicon(), CHEAP, tmp_path)
+    assert result.success
+    assert (tmp_path / "output" / "scf.out").stat().st_mtime_ns == output
+    other = engine.run(silicon(5.6), CHEAP, tmp_path)
+    assert other.energy_ev != result.energy_ev
+
+
+def test_stopping_ends_the_program_within_two_seconds(engine, tmp_path):
+    import psutil
+
+    class StopError(Exception):
+        pass
+
+    def stop(_fraction, message):
+        if "SCF" in message or message == "scf":
+            stop.at = time.monotonic()
+            raise StopError
+
+    heavy = {"ecutwfc_ry": 60, "kmesh": [6, 6, 6]}
+    with pytest.raises(StopError):
+        engine.run(silicon(), heavy, tmp_path, progress=stop)
+    assert time.monotonic() - stop.at < 2
+    assert not [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "pw.in" in " ".join(child.cmdline()) or "scf.in" in " ".join(child.cmdline())
+    ]
+
+
+def test_a_missing_program_is_said_before_anything_is_written(engine, tmp_path, monkeypatch):
+    from nanoos.engines.espresso import program
+
+    named = program._command
+    set_command("/nowhere/pw.x")
+    try:
+        with pytest.raises(UnavailableError) as caught:
+            engine.run(silicon(), CHEAP, tmp_path)
+        assert caught.value.error_code == "no_pw"
+        set_command(None)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(UnavailableError) as caught:
+            engine.run(silicon(), CHEAP, tmp_path)
+        assert "nanoos tools install QE" in str(caught.value.hint)
+    finally:
+        set_command(named)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_pw_x_is_passed_on_in_its_words(engine, tmp_path):
+    on_top = silicon()
+    input_dir = engine.prepare_input(on_top, CHEAP, tmp_path)
+    (input_dir / "Si.upf").write_text("no pseudopotential")
+    outcome = engine.execute(input_dir, tmp_path / "output")
+    assert not outcome.success
+    assert outcome.error.error_code == "qe_failed"
+    assert (tmp_path / "output" / "scf.out").exists()
+    shutil.rmtree(tmp_path / "output")
+
+
+def test_absurd_parameters_and_huge_cells_are_refused(engine):
+    with pytest.raises(InvalidInputError):
+        engine.validate(silicon(), {"ecutwfc_ry": -3})
+    with pytest.raises(InvalidInputError, match="not both"):
+        engine.validate(silicon(), {"kdist": 0.2, "kmesh": [2, 2, 2]})
+    n = 10
+    shifts = np.array([[i, j, k] for i in range(n) for j in range(n) for k in range(n)])
+    coords = np.vstack([(shifts + c) / n for c in silicon().frac_coords])
+    big = Structure(lattice=silicon().lattice * n, species=("Si",) * 2000, frac_coords=coords)
+    with pytest.raises(InvalidInputError, match="2000 atoms takes about") as caught:
+        engine.validate(big, {"workflow": "scf"})
+    assert caught.value.error_code == "too_expensive"
+    assert caught.value.details["memory_gb"] > 10
+    assert "allow_large" in str(caught.value.hint)
+    engine.validate(big, {"workflow": "scf", "allow_large": True})
