@@ -7,6 +7,7 @@ import pytest
 from people import Person, add_structure
 from stored_models import TARGETS, add_model, add_result
 
+from nanoos.core.properties import in_order
 from nanoos.services.container import Services
 from nanoos.testing.checkpoints import PBE
 
@@ -84,6 +85,8 @@ def test_explanations_on_request(ann: Person, salt: str, networks: dict[str, uui
     asked = {"structure_id": salt, "model_name": "CGCNN", "explain": True}
     body = ann.client.post(f"{BASE}/properties", json=asked).json()
     gap = body["explanations"]["bandgap"]
+    assert list(body["explanations"]) == list(in_order(body["explanations"]))
+    assert list(body["properties"]) == list(in_order(body["properties"]))
     assert len(gap["atoms"]) == 2
     assert set(gap["elements"]) == {"Na", "Cl"}
     assert sum(gap["atoms"]) == pytest.approx(gap["value"] - gap["baseline"])

@@ -14,6 +14,7 @@ from nanoos.api.schemas.predictions import (
     IntervalAnswer,
     PredictionAnswer,
 )
+from nanoos.core.properties import ordered
 from nanoos.core.records import PropertyValue
 from nanoos.services.prediction_records import PredictionRecord
 
@@ -59,6 +60,7 @@ def sampled_answer(
     explanations: "Mapping[str, Explanation] | None",
 ) -> GNNPredictAnswer:
     """A prediction with the spread of its samples."""
+    sampled = ordered(sampled)
     values = {name: one.value for name, one in sampled.items()}
     asked = body.return_uncertainty
     return GNNPredictAnswer(
@@ -95,7 +97,7 @@ def _interval(value: PropertyValue, level: float) -> IntervalAnswer:
 
 
 def _explanations(found: "Mapping[str, Explanation]") -> dict[str, ExplanationAnswer]:
-    return {name: ExplanationAnswer.model_validate(one) for name, one in found.items()}
+    return {name: ExplanationAnswer.model_validate(one) for name, one in ordered(found).items()}
 
 
 def prediction_answer(record: PredictionRecord, level: float) -> PredictionAnswer:

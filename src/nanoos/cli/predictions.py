@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nanoos.cli.opening import local_user
 from nanoos.core.errors import NanoosError
+from nanoos.core.properties import ordered
 from nanoos.core.records import Prediction, PropertyValue, Provenance
 
 if TYPE_CHECKING:
@@ -215,7 +216,9 @@ def line_document(
     if prediction is not None and prediction.notes:
         document["notes"] = list(prediction.notes)
     if line.explanations is not None:
-        document["explanations"] = {n: asdict(one) for n, one in line.explanations.items()}
+        document["explanations"] = {
+            name: asdict(one) for name, one in ordered(line.explanations).items()
+        }
     return document
 
 

@@ -26,7 +26,7 @@ from nanoos.models.base import ModelInfo, PropertyModel
 from nanoos.models.catalog import ModelCatalog, narrowed_to, weights_name
 from nanoos.models.checkpoint_model import CheckpointModel, is_shipped
 from nanoos.models.checkpoints import ENSEMBLE
-from nanoos.models.graph_network import JoinedNetworksModel
+from nanoos.models.graph_network import OUTSIDE, JoinedNetworksModel
 from nanoos.structures import Structure
 
 Weighting = Literal["inverse_variance", "mean"]
@@ -215,7 +215,7 @@ class EnsembleModel:
         }
         bare = [name for name, value in properties.items() if not value.quantiles]
         told = (f"{', '.join(bare)}: no interval, because no member is calibrated.",)
-        warned = [note for one in said.values() for note in one.notes if note.startswith("Outside")]
+        warned = [note for one in said.values() for note in one.notes if note.startswith(OUTSIDE)]
         return Prediction(
             properties=properties if own is None else {**own.properties, **properties},
             provenance=provenance,
