@@ -19,6 +19,7 @@ SCRIPTS = (
     ("schemathesis_run.py",),
     ("bayesian_optimisation.py",),
     ("training.py",),
+    ("lammps_overhead.py",),
     ("discovery.py", "--data-dir"),
 )
 

@@ -36,21 +36,21 @@ class Published:
 PUBLISHED = [
     Published(
         "Cu_mishin1.eam.alloy", "Cu", FCC, 3.615, 3.54, 169.9, 122.6, 76.2,
-        "Mishin et al., Phys. Rev. B 63, 224106 (2001), table II",
+        "Mishin et al., Phys. Rev. B 63, 224106 (2001)",
     ),
     Published(
         "Cu_u3.eam", "Cu", FCC, 3.615, 3.54, 167.0, 124.0, 76.0,
-        "Foiles, Baskes & Daw, Phys. Rev. B 33, 7983 (1986), table IV",
+        "Foiles, Baskes & Daw, Phys. Rev. B 33, 7983 (1986)",
         tolerance=0.02,
     ),
     Published(
         "Ni_u3.eam", "Ni", FCC, 3.52, 4.45, 233.0, 154.0, 128.0,
-        "Foiles, Baskes & Daw, Phys. Rev. B 33, 7983 (1986), table IV",
+        "Foiles, Baskes & Daw, Phys. Rev. B 33, 7983 (1986)",
         tolerance=0.02,
     ),
     Published(
         "AlCu.adp", "Al", FCC, 4.05, 3.36, 114.0, 61.6, 31.6,
-        "Mishin et al., Phys. Rev. B 59, 3393 (1999), table IV: the Al of Apostol & Mishin 2011",
+        "Mishin et al., Phys. Rev. B 59, 3393 (1999): the Al of Apostol & Mishin 2011",
     ),
     Published(
         "Si.sw", "Si", DIAMOND, 5.431, 4.3366, 151.4, 76.4, 56.4,
