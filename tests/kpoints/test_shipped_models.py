@@ -147,3 +147,14 @@ def test_the_forest_needs_neither_pytorch_nor_scikit_learn():
 def test_weights_are_plain_arrays():
     for path in (Path(sys.modules["nanoos.kpoints"].__file__).parent / "weights").iterdir():
         assert path.suffix == ".safetensors"
+
+
+def test_the_published_forest_is_pinned_and_never_answers():
+    from nanoos.potentials.published_weights import PUBLISHED
+
+    known = PUBLISHED["kpoints-goldilocks-QRF95"]
+    assert known.files.keys() == known.urls.keys()
+    assert all(len(digest) == 64 for digest in known.files.values())
+    assert "untried" in known.source
+    assert not known.gives
+    assert sorted(KPOINT_MODELS.names()) == ["ALIGNN", "RF"]

@@ -15,7 +15,7 @@ class PublishedWeights:
 
     Attributes:
         name: As published; the name of its folder here.
-        family: ``CGCNN-2018`` or ``matgl``.
+        family: ``CGCNN-2018``, ``matgl`` or ``goldilocks``.
         files: File name to SHA-256.
         urls: File name to where it was published.
         license: SPDX identifier.
@@ -65,6 +65,9 @@ def _matgl(name: str, model: str, state: str, *gives: str) -> PublishedWeights:
         gives=gives,
     )
 
+
+_GOLDILOCKS: Final = "https://huggingface.co/STFC-SCD/kpoints-goldilocks-QRF"
+_GOLDILOCKS_AT: Final = "75588288f755522e47984b5a31b82824860d6943"
 
 _ALL: Final = (
     PublishedWeights(
@@ -123,6 +126,21 @@ _ALL: Final = (
         "0444e7e9396e1b34be25e33821373c93eedacd214b23d686323e19740495c23d",
         "b1f87297bac09ada6f0e2f41d362d784f894ff0f1f031478187c55ec661b71ba",
         "TensorNet-MatPES-r2SCAN",
+    ),
+    PublishedWeights(
+        name="kpoints-goldilocks-QRF95",
+        family="goldilocks",
+        files={
+            "QRF95.pkl": "2647b976a57637cc34e4874f3b0ff3436a7c032761b774fdd9e56e69fddaffcc",
+            "MODEL_CARD.md": "8b44e0fb795e48a49b15ac3ece239053117635eec655c5b5f581b40303e97c10",
+        },
+        urls={
+            "QRF95.pkl": f"{_GOLDILOCKS}/resolve/{_GOLDILOCKS_AT}/QRF95.pkl",
+            "MODEL_CARD.md": f"{_GOLDILOCKS}/raw/{_GOLDILOCKS_AT}/README.md",
+        },
+        license="CC-BY-4.0",
+        source="Patyukova et al., DOI 10.1039/D5DD00565E, a pickle that nanoos never ran: untried",
+        gives=(),
     ),
 )
 
