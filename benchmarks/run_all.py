@@ -18,7 +18,9 @@ SCRIPTS = (
     ("api.py",),
     ("schemathesis_run.py",),
     ("bayesian_optimisation.py",),
+    ("inference.py",),
     ("training.py",),
+    ("memory.py",),
     ("lammps_overhead.py",),
     ("discovery.py", "--data-dir"),
 )
