@@ -176,7 +176,8 @@ def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
         engine.run(silicon(), parameters, tmp_path, progress=kill_late)
     result = engine.run(silicon(), parameters, tmp_path)
     log = (tmp_path / "output" / "log.txt").read_text()
-    assert "going on from the last density" in log or "starting afresh" in log
+    assert "going on from the last density" in log or "starting again" in log
+    assert (tmp_path / "output" / "scf-2.out").exists()
     again = engine.run(silicon(), parameters, tmp_path / "fresh")
     assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
 

@@ -307,7 +307,7 @@ def test_metal_or_insulator(composition, gap, metal):
 
 def test_rules_give_reasons_and_can_be_overridden(family):
     magnesia = rocksalt(4.2)
-    chosen = choose(magnesia, ScfParameters(), family)
+    chosen = choose(magnesia, ScfParameters(mesh_from="rule"), family)
     assert (chosen.ecutwfc_ry, chosen.ecutrho_ry) == (20.0, 80.0)
     assert (chosen.smearing, chosen.degauss_ry) == ("gaussian", 0.002)
     assert not chosen.polarised
@@ -321,13 +321,26 @@ def test_rules_give_reasons_and_can_be_overridden(family):
     assert other.mesh == (3, 3, 3)
     assert (other.smearing, other.degauss_ry, other.ecutwfc_ry) == ("cold", 0.02, 33)
     assert other.ecutrho_ry == 132
-    aluminium = choose(rocksalt(4.0, "Al", "Al"), ScfParameters(), family)
+    aluminium = choose(rocksalt(4.0, "Al", "Al"), ScfParameters(mesh_from="rule"), family)
     assert aluminium.metal
     assert aluminium.smearing == "cold"
 
 
+def test_the_mesh_comes_from_the_k_point_model(family):
+    from nanoos.kpoints import kpoint_model
+
+    magnesia = rocksalt(4.2)
+    chosen = choose(magnesia, ScfParameters(), family)
+    (predicted,) = kpoint_model().predict([magnesia], confidence=0.95)
+    assert chosen.mesh == predicted.mesh.divisions
+    assert chosen.kdist == predicted.kdist_lower
+    assert "k-point model RF" in chosen.reasons["mesh"]
+    coarser = choose(magnesia, ScfParameters(kpoint_confidence=0.85), family)
+    assert coarser.kdist >= chosen.kdist
+
+
 def test_magnetic_elements_start_polarised(family):
-    iron = choose(rocksalt(4.3, "Fe", "O"), ScfParameters(), family)
+    iron = choose(rocksalt(4.3, "Fe", "O"), ScfParameters(mesh_from="rule"), family)
     assert iron.polarised
     assert [one.moment for one in iron.species] == [4.0, 0.0]
     assert "Fe" in iron.reasons["spin"]
@@ -349,7 +362,7 @@ def test_moments_of_sites_make_kinds_of_atoms(family):
     antiferromagnet = Structure(
         lattice=lattice, species=("Fe", "Fe"), frac_coords=coords, spins=(2.0, -2.0)
     )
-    chosen = choose(antiferromagnet, ScfParameters(), family)
+    chosen = choose(antiferromagnet, ScfParameters(mesh_from="rule"), family)
     assert [one.label for one in chosen.species] == ["Fe1", "Fe2"]
     text = pw_input(
         PwTask(
@@ -396,7 +409,7 @@ def test_fixed_occupations_need_paired_electrons(family):
 
 
 def test_the_ladder_has_an_order_and_limits(family):
-    chosen = choose(rocksalt(4.2), ScfParameters(), family)
+    chosen = choose(rocksalt(4.2), ScfParameters(mesh_from="rule"), family)
     task = PwTask(calculation="scf", structure=rocksalt(4.2), choices=chosen, pseudos={})
     names = [remedy.name for remedy in ladder(task, "unconverged", "all")]
     assert names == [

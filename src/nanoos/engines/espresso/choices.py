@@ -8,11 +8,12 @@ smeared, so a wrong guess costs precision of the mesh and never a wrong state: c
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from nanoos.core.errors import InvalidInputError
+from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.engines.espresso.parameters import EspressoParameters
-from nanoos.kpoints.mesh import mesh_of
+from nanoos.kpoints import KpointPrediction, kpoint_model, mesh_of
 from nanoos.pseudopotentials import PseudopotentialFamily
 from nanoos.structures import Structure
 
@@ -21,6 +22,7 @@ INSULATOR_KDIST: Final = 0.25
 METAL_DEGAUSS_RY: Final = 0.01
 INSULATOR_DEGAUSS_RY: Final = 0.002
 GAP_OF_AN_INSULATOR_EV: Final = 0.3
+MOST_SITES_FOR_THE_MODEL: Final = 200
 METAL_BETA: Final = 0.4
 INSULATOR_BETA: Final = 0.7
 
@@ -232,13 +234,42 @@ def _mesh(
         reasons["mesh"] = "given"
         return parameters.kmesh, None
     kdist = parameters.kdist
+    if kdist is None and parameters.mesh_from == "model":
+        kdist = _predicted_kdist(structure, parameters.kpoint_confidence, reasons)
+    elif kdist is not None:
+        reasons["mesh"] = f"the given spacing of {kdist:g} Å^-1"
     if kdist is None:
         kdist = METAL_KDIST if metal else INSULATOR_KDIST
         kind = "metal" if metal else "insulator"
-        reasons["mesh"] = f"a spacing of {kdist:g} Å^-1 for a {kind}"
-    else:
-        reasons["mesh"] = f"the given spacing of {kdist:g} Å^-1"
+        before = f"{reasons['mesh']}; " if "mesh" in reasons else ""
+        reasons["mesh"] = f"{before}a spacing of {kdist:g} Å^-1 for a {kind}"
     return mesh_of(structure, kdist).divisions, kdist
+
+
+def _predicted_kdist(
+    structure: Structure, confidence: float, reasons: dict[str, str]
+) -> float | None:
+    """The careful end of the k-point model's interval; None where it cannot answer."""
+    if structure.n_sites > MOST_SITES_FOR_THE_MODEL:
+        reasons["mesh"] = f"no k-point model for more than {MOST_SITES_FOR_THE_MODEL} atoms"
+        return None
+    try:
+        found = _prediction(structure, confidence)
+    except (InvalidInputError, UnavailableError) as error:
+        reasons["mesh"] = f"the k-point model does not answer ({error.message})"
+        return None
+    beyond = ", outside what it learnt from" if found.out_of_domain else ""
+    reasons["mesh"] = (
+        f"a spacing of {found.kdist_lower:.4f} Å^-1: the careful end at {confidence:g} of the "
+        f"k-point model {found.model} {found.version}{beyond}"
+    )
+    return found.kdist_lower
+
+
+@lru_cache(maxsize=256)
+def _prediction(structure: Structure, confidence: float) -> KpointPrediction:
+    (found,) = kpoint_model().predict([structure], confidence=confidence)
+    return found
 
 
 def _smearing(

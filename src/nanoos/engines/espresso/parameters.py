@@ -27,6 +27,10 @@ class EspressoParameters(EngineParameters):
     """Spacing of k-points, Å^-1, with the 2π."""
     kmesh: tuple[Division, Division, Division] | None = None
     """The mesh itself, instead of a spacing."""
+    mesh_from: Literal["model", "rule"] = "model"
+    """Without kdist and kmesh: the k-point model, or a fixed spacing for metals and insulators."""
+    kpoint_confidence: float = 0.95
+    """Level of the k-point model's interval; the mesh is that of its careful end."""
     kshift: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = (0, 0, 0)
     """1 moves the mesh by half a step; (0, 0, 0) goes through Gamma."""
     occupations: Literal["auto", "smearing", "fixed"] = "auto"
@@ -57,6 +61,13 @@ class EspressoParameters(EngineParameters):
     """pw.x is stopped cleanly so often and goes on from what it saved."""
     allow_large: bool = False
     """Run even what is estimated to need more memory or time than is sensible here."""
+
+    @field_validator("kpoint_confidence")
+    @classmethod
+    def _calibrated(cls, level: float) -> float:
+        if level not in {0.85, 0.9, 0.95}:
+            raise ValueError("0.85, 0.9 or 0.95")
+        return level
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

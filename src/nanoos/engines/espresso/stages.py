@@ -74,6 +74,7 @@ class _Run:
     cycles: list[ScfCycle] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)
     continuations: int = 0
+    slice_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,8 @@ def run_stage(
         TransientError: killed from outside, disk full.
     """
     text = pw_input(task)
-    run = _Run(task=task, digest=hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    run = _Run(task=task, digest=digest, slice_s=around.checkpoint_s)
     density = around.folder / SCRATCH / f"{PREFIX}.save" / "charge-density.dat"
     found = _finished(name, run, around)
     if found is not None and (density.exists() or not keep_density):
@@ -140,13 +142,13 @@ def run_stage(
         outcome = _start(name, run, around)
         if isinstance(outcome, PwXml):
             if not _cell_is_settled(outcome, stress_target):
-                _continue(name, run, max_continuations, "the stress in a fresh basis")
+                _continue(name, run, around, max_continuations, "the stresses in a fresh basis")
                 continue
             return _finish(name, run, outcome, around)
         if outcome == "out_of_time":
             continue
         if outcome == "not_relaxed":
-            _continue(name, run, max_continuations, "the forces")
+            _continue(name, run, around, max_continuations, "the forces")
             continue
         if outcome == "again":
             continue
@@ -168,8 +170,8 @@ def _start(name: str, run: _Run, around: Surroundings) -> Outcome:
     stem = name if not run.stems else f"{name}-{len(run.stems) + 1}"
     folder = around.folder
     settings: dict[str, Mapping[str, Value]] = {}
-    if around.checkpoint_s < around.timeout_s:
-        settings["control"] = {"max_seconds": round(around.checkpoint_s, 1)}
+    if run.slice_s < around.timeout_s:
+        settings["control"] = {"max_seconds": round(run.slice_s, 1)}
     task = run.task.with_settings(settings)
     write_text_atomically(folder / f"{stem}.in", pw_input(task))
     run.stems.append(stem)
@@ -210,6 +212,8 @@ def _judged(stem: str, run: _Run, reader: PwOutput, code: int, around: Surroundi
         return "unconverged"
     if reader.out_of_time:
         around.say(f"{stem}: stopped for a checkpoint")
+        if not any(cycle.energies_ev for cycle in reader.cycles):
+            run.slice_s *= 2  # too short for a single iteration
         _save_checkpoint(run, around)
         return "out_of_time"
     if reader.bfgs_failed and reader.job_done:
@@ -246,7 +250,7 @@ def _cell_is_settled(xml: PwXml, target: tuple[float, float] | None) -> bool:
     return abs(off) <= _SETTLED * tolerance
 
 
-def _continue(name: str, run: _Run, most: int, what: str) -> None:
+def _continue(name: str, run: _Run, around: Surroundings, most: int, what: str) -> None:
     """Go on from the last geometry, unless that was done often enough."""
     run.continuations += 1
     if run.continuations > most:
@@ -258,6 +262,7 @@ def _continue(name: str, run: _Run, most: int, what: str) -> None:
             details={"geometries": len(run.steps), "continuations": most},
             code="relax_not_converged",
         )
+    around.say(f"{name}: going on from geometry {len(run.steps)}, {what} are not there yet")
     run.task = _from_scratch(run.task)
 
 
@@ -332,6 +337,8 @@ def _take_up(name: str, run: _Run, around: Surroundings, density: Path) -> None:
     elif run.task.calculation == "scf" and density.exists():
         run.task = run.task.with_settings({"electrons": {"startingpot": "file"}})
         around.say(f"{name}: going on from the last density")
+    else:
+        around.say(f"{name}: nothing of it was saved, starting again")
 
 
 def _replay(run: _Run, folder: Path) -> list[PwOutput]:
