@@ -26,7 +26,7 @@ from nanoos.core.records import LevelOfTheory
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.baseline import baseline_errors, structure_descriptors
 from nanoos.models.calibrating import LabelledGraphs, calibrate, measure, with_domain
-from nanoos.models.checkpoint_predictor import CheckpointPredictor
+from nanoos.models.checkpoint_predictor import CheckpointPredictor, below
 from nanoos.models.checkpoints import (
     Checkpoint,
     join_checkpoints,
@@ -233,6 +233,19 @@ def domain_of(checkpoint: Checkpoint, table: pd.DataFrame, ordinary: LabelledGra
     )
 
 
+def domain_after(
+    start: Path, checkpoint: Checkpoint, training: LabelledGraphs, ordinary: LabelledGraphs
+) -> DomainModel:
+    """The domain check of a fine-tuned checkpoint, after that of the one it ``start``ed from."""
+    before = load_checkpoint(start)
+    runner = GraphRunner(checkpoint)
+    domain = DomainModel.from_arrays(below(before.arrays, "domain."), before.header.domain)
+    return domain.with_embedding(
+        runner.run(training.graphs, dropout_samples=1).pooled,
+        runner.run(ordinary.graphs, dropout_samples=1).pooled,
+    )
+
+
 def with_explanations(checkpoint: Checkpoint, table: pd.DataFrame) -> Checkpoint:
     """The checkpoint with the mean vector of training crystals, which explanations start from."""
     train = table[(table["split"] == "train") & (table["nsites"] <= 40)]
@@ -274,6 +287,7 @@ def main() -> None:
     parser.add_argument("--set", required=True, choices=sorted(SETS), dest="dataset")
     parser.add_argument("--name", required=True)
     parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--started-from", type=Path, help="the checkpoint that was fine-tuned")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     given = parser.parse_args()
     described = SETS[given.dataset]
@@ -287,8 +301,13 @@ def main() -> None:
     selection = labelled(table, labels, val[half == 0], runner.k, runner.cutoff)
     calibration = labelled(table, labels, val[half == 1], runner.k, runner.cutoff)
     print(f"{len(selection.formulas)} selection and {len(calibration.formulas)} calibration rows")
-    checkpoint = with_domain(checkpoint, domain_of(checkpoint, table, selection))
     training = training_sample(table, labels, runner.k, runner.cutoff)
+    checkpoint = with_domain(
+        checkpoint,
+        domain_of(checkpoint, table, selection)
+        if given.started_from is None
+        else domain_after(given.started_from, checkpoint, training, selection),
+    )
     checkpoint = calibrate(checkpoint, selection, calibration, training=training)
     checkpoint = with_explanations(checkpoint, table)
     test_rows = np.flatnonzero(table["split"] == "test")

@@ -78,6 +78,7 @@ def test_the_stability_score_follows_the_hull(tmp_path):
     assert score.value == pytest.approx(np.exp(-hull.value / 0.1))
     low, high = hull.interval(0.9)
     assert score.interval(0.9) == pytest.approx((np.exp(-high / 0.1), np.exp(-max(low, 0) / 0.1)))
+    assert 0.0 <= score.confidence <= 1.0
 
 
 def test_each_property_comes_from_the_weights_assigned_to_it(tmp_path):

@@ -15,12 +15,19 @@ import numpy.typing as npt
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.features.packed import PackedGraphs
-from nanoos.models.checkpoint_predictor import below
+from nanoos.models.checkpoint_predictor import (
+    HULL,
+    STABILITY,
+    below,
+    stability_scores,
+    stability_sigmas,
+)
 from nanoos.models.checkpoints import Checkpoint, Target
 from nanoos.models.difficulty import DIFFICULTY, ELEMENTS, element_properties, fit_difficulty
 from nanoos.models.domain import DomainModel
 from nanoos.models.graph_outputs import GraphOutputs, GraphRunner
 from nanoos.models.reliability import evaluate_uncertainty
+from nanoos.models.sigma import ConfidenceModel
 from nanoos.models.target_uncertainty import (
     GOOD_BANDS,
     ZERO_CHANCE,
@@ -105,6 +112,9 @@ def calibrate(
         if known is None:
             continue
         described[target.name] = known.to_dict()
+        if target.name == HULL:
+            fitting = held_out(checkpoint, target, second, calibration)
+            described[HULL][STABILITY] = _stability_confidence(known, fitting).to_dict()
         arrays |= {f"sigma.{target.name}.{k}": v for k, v in known.to_arrays().items()}
     changed = checkpoint.with_header(calibration=described)
     return Checkpoint(header=changed.header, members=checkpoint.members, arrays=arrays)
@@ -126,6 +136,14 @@ def _uncertainty(target: Target, shaping: HeldOut, fitting: HeldOut) -> TargetUn
         zero_inflated=zeros and ZERO_CHANCE in fitting.columns and target.name == "bandgap",
         lower=target.lower,
     )
+
+
+def _stability_confidence(known: TargetUncertainty, rows: HeldOut) -> ConfidenceModel:
+    """Of the score that is made of the distance to the hull."""
+    scores = stability_scores(rows.values)
+    sigmas = stability_sigmas(scores, known.sigma.predict(rows.columns))
+    truths = stability_scores(rows.truths)
+    return ConfidenceModel.fit(scores, sigmas, truths, band=GOOD_BANDS[STABILITY])
 
 
 def _with_difficulty(

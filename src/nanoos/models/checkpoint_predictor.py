@@ -143,7 +143,11 @@ class CheckpointPredictor:
                     outside=outside,
                 )
             )
-        columns += [_stability(column) for column in columns if column.target.name == HULL]
+        columns += [
+            _stability(column, self.header.calibration.get(HULL, {}).get(STABILITY))
+            for column in columns
+            if column.target.name == HULL
+        ]
         return columns, reasons
 
 
@@ -180,22 +184,37 @@ LOADED: Final = LoadedCheckpoints()
 """Those of this process."""
 
 
-def _stability(hull: Column) -> Column:
+def stability_scores(distances: FloatArray) -> FloatArray:
+    """(n,), from distances to the hull (n,), eV/atom."""
+    return np.asarray(np.exp(-np.maximum(distances, 0.0) / STABILITY_SCALE_EV))
+
+
+def stability_sigmas(scores: FloatArray, sigmas: FloatArray) -> FloatArray:
+    """(n,), of ``scores`` (n,), from those of the distances (n,), eV/atom."""
+    return scores * sigmas / STABILITY_SCALE_EV
+
+
+def _stability(hull: Column, confidence: Mapping[str, Any] | None) -> Column:
     """The stability score from the distance to the hull; it falls as the distance grows."""
+    from nanoos.models.sigma import ConfidenceModel
 
-    def score(values: FloatArray) -> FloatArray:
-        return np.asarray(np.exp(-np.maximum(values, 0.0) / STABILITY_SCALE_EV))
-
-    values = score(hull.values)
+    values = stability_scores(hull.values)
+    sigmas = None if hull.sigmas is None else stability_sigmas(values, hull.sigmas)
     return Column(
         target=Target(
             name=STABILITY, unit="1", lower=0.0, level_of_theory=hull.target.level_of_theory
         ),
         values=values,
-        sigmas=None if hull.sigmas is None else values * hull.sigmas / STABILITY_SCALE_EV,
+        sigmas=sigmas,
         quantiles=None
         if hull.quantiles is None
-        else {level: (score(up), score(low)) for level, (low, up) in hull.quantiles.items()},
+        else {
+            level: (stability_scores(up), stability_scores(low))
+            for level, (low, up) in hull.quantiles.items()
+        },
+        confidences=None
+        if confidence is None or sigmas is None
+        else ConfidenceModel.from_dict(confidence).predict(values, sigmas),
         outside=hull.outside,
     )
 

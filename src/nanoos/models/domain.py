@@ -12,7 +12,7 @@ The limits are set so that a chosen share of ordinary held-out rows is flagged.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -214,6 +214,23 @@ class DomainModel:
             if embedding is not None and len(limits) > 1
             else None,
         )
+
+    def with_embedding(
+        self, embeddings: npt.ArrayLike, ordinary: npt.ArrayLike, *, rate: float = ORDINARY_RATE
+    ) -> Self:
+        """The same judges of elements and geometry, for another network.
+
+        For one that was fine-tuned on few crystals: what elements it has met and what a crystal
+        looks like come from those it started from.
+
+        Args:
+            embeddings: (n, d), of the crystals it was fine-tuned on.
+            ordinary: (n_ordinary, d), of held-out ones, for the limit.
+            rate: As :meth:`fit`.
+        """
+        reference = EmbeddingReference.fit(embeddings)
+        limit = np.quantile(reference.distances(ordinary), 1 - _EMBEDDING_SHARE * rate)
+        return replace(self, embedding=reference.with_limit(float(limit)))
 
     def judge(
         self,
