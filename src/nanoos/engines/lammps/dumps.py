@@ -68,11 +68,11 @@ def read_frames(path: Path) -> Iterator[Frame]:
 
 def _frame(stream: IO[bytes]) -> Frame | None:
     header = [stream.readline() for _ in range(_HEADER_LINES)]
-    if not header[-1].endswith(b"\n"):
+    if not _are_whole(header):
         return None
     step, n_atoms = int(header[1]), int(header[3])
     lines = [stream.readline() for _ in range(n_atoms)]
-    if n_atoms and not lines[-1].endswith(b"\n"):
+    if not _are_whole(lines):
         return None
     columns = tuple(header[8].decode().split()[2:])
     data = np.fromstring(b"".join(lines).decode(), dtype=np.float64, sep=" ")
@@ -84,6 +84,11 @@ def _frame(stream: IO[bytes]) -> Frame | None:
         columns=columns,
         data=data.reshape(n_atoms, len(columns)),
     )
+
+
+def _are_whole(lines: Sequence[bytes]) -> bool:
+    """Every line, not the last alone: the file may grow between two of them."""
+    return all(line.endswith(b"\n") for line in lines)
 
 
 def _box(heading: str, bounds: Sequence[str]) -> tuple[FloatArray, FloatArray]:
