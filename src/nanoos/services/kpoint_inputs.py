@@ -65,14 +65,20 @@ def espresso_input(
         choices=choices,
         pseudos=files,
         pseudo_dir="./pseudos",
-        settings={"system": starting_magnetizations(choices, valences)},
+        settings={
+            "system": starting_magnetizations(choices, valences),
+            "electrons": {
+                "conv_thr": structure.n_sites * parameters.conv_thr_ry_per_atom,
+                "electron_maxstep": parameters.max_scf_steps,
+            },
+        },
     )
     return EspressoInput(
         text=pw_input(task),
         filename=f"{structure.formula}.scf.in",
         family=name,
         pseudopotentials=files,
-        reasons=dict(choices.reasons),
+        reasons={**choices.reasons, "mesh": "that of the k-point prediction"},
     )
 
 
