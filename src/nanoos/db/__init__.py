@@ -4,6 +4,7 @@ from nanoos.db.artifacts import ArtifactStore, ArtifactTable, name_artifacts
 from nanoos.db.base import Table, db_now
 from nanoos.db.campaigns import CampaignTable, CandidateTable, IterationTable
 from nanoos.db.datasets import DatasetTable
+from nanoos.db.events import LabEventTable
 from nanoos.db.features import StructureFeatureTable
 from nanoos.db.jobs import JobEventTable, JobTable
 from nanoos.db.materials import MaterialTable, StructureTable
@@ -32,6 +33,7 @@ __all__ = [
     "IterationTable",
     "JobEventTable",
     "JobTable",
+    "LabEventTable",
     "MaterialTable",
     "ModelAlertTable",
     "ModelTable",
