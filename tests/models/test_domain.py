@@ -69,6 +69,17 @@ def test_ordinary_crystals_pass_and_keep_their_intervals(model):
     assert all(j.inflation == 1 and j.distance <= 1 for j in calm)
 
 
+def test_a_fine_tuned_network_keeps_the_judges_of_the_crystals_it_started_from(model):
+    rng = np.random.default_rng(3)
+    graphs = PackedGraphs.from_structures(salts(2))
+    tuned = model.with_embedding(rng.normal(size=(60, 4)), rng.normal(size=(200, 4)))
+    assert len(tuned.embedding.center) == 4
+    alone = [j.out_of_domain for j in model.judge(graphs)]
+    assert [j.out_of_domain for j in tuned.judge(graphs)] == alone
+    far = tuned.judge(graphs, np.full((len(graphs), 4), 9.0))
+    assert all(j.out_of_domain for j in far)
+
+
 @pytest.mark.parametrize(("volume", "word"), [(0.8, "closer"), (1.3, "further")])
 def test_strained_crystals_are_flagged_and_say_how(model, volume, word):
     graphs = PackedGraphs.from_structures(salts(2))

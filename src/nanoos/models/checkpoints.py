@@ -240,11 +240,27 @@ def join_checkpoints(parts: Sequence[Checkpoint], *, name: str) -> Checkpoint:
         parameters=first.parameters if alike else shared,
         n_members=len(networks),
         networks=() if alike else networks,
+        training=_trained([part.header for part in parts]),
         metrics={},
         calibration={},
         domain={},
     )
     return Checkpoint(header=header, members=tuple(m for part in parts for m in part.members))
+
+
+def _trained(headers: Sequence[Header]) -> Mapping[str, Any]:
+    """How the members of several checkpoints were trained; said once where it is the same."""
+    shared = {
+        key: value
+        for key, value in headers[0].training.items()
+        if all(header.training.get(key) == value for header in headers)
+    }
+    own = {}
+    for number, header in enumerate(headers, start=1):
+        differs = {k: v for k, v in header.training.items() if k not in shared}
+        if differs:
+            own[f"member {number}"] = ", ".join(f"{k}: {v}" for k, v in differs.items())
+    return {**shared, **own}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
