@@ -23,6 +23,7 @@ from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.kpoints import KpointService
+from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
@@ -87,6 +88,7 @@ def build_services(settings: Settings) -> Services:
         training=TrainingService(database, artifacts, jobs, models, data_dir=settings.data_dir),
         comparisons=ComparisonService(predictions, simulations),
         monitoring=MonitoringService(database, models),
+        lab_events=LabEvents(database),
         close=database.dispose,
     )
 

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -15,6 +15,7 @@ from nanoos.api.app import create_app
 from nanoos.config import Settings
 from nanoos.services.container import Services
 from nanoos.services.job_attempts import Executor
+from nanoos.services.lab_events import MODEL_ALERT, publish
 
 EXECUTOR = Executor(host="here", pid=1, start_time=0.0)
 
@@ -113,6 +114,62 @@ def test_anothers_job_has_no_stream(url: str, ann: Person, bob: Person, services
     job = new_job(services, ann)
     answer = httpx.get(f"{url}/api/v1/jobs/{job}/events", headers={"X-API-Key": bob.key})
     assert answer.status_code == 404
+
+
+def tell(services: Services, *models: str) -> None:
+    with services.database.write() as session:
+        for model in models:
+            publish(session, MODEL_ALERT, {"model": model, "kind": "coverage"})
+
+
+def read_laboratory(url: str, key: str, seen: list[dict], after: int | None = None) -> None:
+    """Reads until the key is revoked, as a stream of the laboratory never ends by itself."""
+    headers = {"X-API-Key": key} | ({"Last-Event-ID": str(after)} if after is not None else {})
+    with httpx.stream("GET", f"{url}/api/v1/events", headers=headers, timeout=30) as answer:
+        assert answer.status_code == 200, answer.read()
+        seen.extend(
+            json.loads(line.removeprefix("data: "))
+            for line in answer.iter_lines()
+            if line.startswith("data: ")
+        )
+
+
+def test_everybody_hears_of_alerts(url: str, ann: Person, bob: Person, services: Services) -> None:
+    tell(services, "first", "second")
+    heard: dict[str, list[dict]] = {"all": [], "bob": [], "rest": []}
+    readers = [
+        threading.Thread(target=read_laboratory, args=(url, ann.key, heard["all"])),
+        threading.Thread(target=read_laboratory, args=(url, bob.key, heard["bob"])),
+        threading.Thread(target=read_laboratory, args=(url, ann.key, heard["rest"], 1)),
+    ]
+    for reader in readers:
+        reader.start()
+    wait_for(lambda: len(heard["rest"]) == 1 and len(heard["bob"]) == 2)
+    job = new_job(services, ann)  # the events of jobs stay in their own streams
+    tell(services, "third")
+    wait_for(lambda: [len(events) for events in heard.values()] == [3, 3, 2])
+    for person in (ann, bob):
+        for key in services.users.api_keys.list(person.who):
+            services.users.api_keys.revoke(key.id, person.who)
+    for reader in readers:
+        reader.join(timeout=20)
+        assert not reader.is_alive()
+    assert [event["data"]["model"] for event in heard["all"]] == ["first", "second", "third"]
+    assert [event["number"] for event in heard["bob"]] == [1, 2, 3]
+    assert [event["number"] for event in heard["rest"]] == [2, 3]
+    assert {event["kind"] for event in heard["all"]} == {"model.alert"}
+    assert [event.kind for event in services.jobs.events(job, ann.who)] == ["queued"]
+
+
+def wait_for(met: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_strangers_hear_nothing(url: str) -> None:
+    assert httpx.get(f"{url}/api/v1/events", timeout=30).status_code == 401
 
 
 def test_cancel_retry_log_and_files(ann: Person, services: Services) -> None:

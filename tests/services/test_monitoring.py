@@ -11,6 +11,7 @@ from nanoos.core.errors import InvalidInputError, NotFoundError
 from nanoos.core.records import LevelOfTheory, PropertyValue
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.services.container import Services
+from nanoos.services.lab_events import MODEL_ALERT, MODEL_ALERT_RESOLVED
 from nanoos.services.monitoring_figures import MIN_OBSERVATIONS, Observation, figures_of
 from nanoos.structures import Structure
 from nanoos.testing.checkpoints import PBE
@@ -111,9 +112,23 @@ class TestMonitoring:
             add_result(lab, record.structure_id, {"band_gap_ev": record.properties["bandgap"]}, PBE)
         assert lab.monitoring.check(rows["bandgap"]).problems == ()
         assert not [one for one in lab.monitoring.alerts() if one.model_id in rows.values()]
+        self.check_events(lab, alerts)
         closed = lab.monitoring.report(rows["bandgap"]).alerts
         assert len(closed) == 2
         assert all(alert.resolved_at is not None for alert in closed)
+
+    def check_events(self, lab, alerts):
+        events = lab.lab_events.after(0)
+        assert [event.number for event in events] == [1, 2, 3, 4]
+        assert [event.kind for event in events] == [MODEL_ALERT] * 2 + [MODEL_ALERT_RESOLVED] * 2
+        told = {event.data["kind"]: event.data for event in events[:2]}
+        for alert in alerts:
+            data = told[alert.kind]
+            assert (data["alert_id"], data["model"]) == (str(alert.id), "mine_bandgap")
+            assert (data["property"], data["figures"]) == ("bandgap", alert.figures)
+        assert told["error"]["figures"]["mae"] == pytest.approx(3.0)
+        assert {event.data["alert_id"] for event in events[2:]} == {str(a.id) for a in alerts}
+        assert [event.number for event in lab.lab_events.after(2, limit=1)] == [3]
 
     def test_other_levels_and_other_weights_are_not_compared(self, lab, tmp_path):
         rows = add_model(lab, tmp_path, targets=("bandgap",))

@@ -24,6 +24,7 @@ from nanoos.api.routes import (
     auth,
     campaigns,
     datasets,
+    events,
     features,
     health,
     jobs,
@@ -57,6 +58,7 @@ _VERSIONED: Final = (
     simulations,
     campaigns,
     datasets,
+    events,
 )
 _DESCRIPTION: Final = (
     "Suggest, predict with uncertainty, choose, simulate, learn. Every error has the shape "
@@ -82,7 +84,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         inference=Inference(),
         rendered=PredictionRenderer(),
         flights=Flights(),
-        events=EventHub(services.jobs),
+        events=EventHub(services.jobs, services.lab_events),
         metrics=Metrics(services.jobs),
     )
     app = FastAPI(

@@ -1,4 +1,4 @@
-"""Server-sent events: one poller for all streams of a process."""
+"""Server-sent events of jobs and of the laboratory: one poller for all streams of a process."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
@@ -15,6 +15,7 @@ from nanoos.core.errors import NanoosError, RateLimitedError
 from nanoos.db.jobs import TERMINAL_STATES
 from nanoos.services.access import Principal
 from nanoos.services.jobs import JobEvent, JobService
+from nanoos.services.lab_events import LabEvent, LabEvents
 
 log = structlog.get_logger(__name__)
 
@@ -27,13 +28,19 @@ _BATCH: Final = 500
 _RECONNECT_MS: Final = 1000
 
 
-class _Listener:
-    """One stream: the job it follows, the last event it got, and what waits to be sent."""
+Event: TypeAlias = JobEvent | LabEvent
 
-    def __init__(self, job_id: uuid.UUID, after: int) -> None:
+
+class _Listener:
+    """One stream: the job it follows, the last event it got, and what waits to be sent.
+
+    Without a job it follows the laboratory.
+    """
+
+    def __init__(self, job_id: uuid.UUID | None, after: int) -> None:
         self.job_id = job_id
         self.last = after
-        self.queue: asyncio.Queue[JobEvent | None] = asyncio.Queue(maxsize=_QUEUED)
+        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(maxsize=_QUEUED)
         self.cut = False
 
     def end(self) -> None:
@@ -45,17 +52,19 @@ class _Listener:
 
 
 class EventHub:
-    """Follows jobs for all streams with one query for all of them every quarter second.
+    """Follows jobs and the laboratory for all streams, looking every quarter second.
 
     Lives in one event loop. A client that reads too slowly is let go and resumes from its
     ``Last-Event-ID``.
 
     Args:
-        jobs: Where the events are.
+        jobs: Where the events of jobs are.
+        lab_events: Where those of the laboratory are.
     """
 
-    def __init__(self, jobs: JobService) -> None:
+    def __init__(self, jobs: JobService, lab_events: LabEvents) -> None:
         self._jobs = jobs
+        self._lab_events = lab_events
         self._listeners: set[_Listener] = set()
         self._wanted = asyncio.Event()
         self._open = 0
@@ -130,6 +139,23 @@ class EventHub:
         finally:
             self._open -= 1
 
+    async def lab_stream(
+        self, *, after: int, still_allowed: Callable[[], Awaitable[object]]
+    ) -> AsyncIterator[str]:
+        """As :meth:`stream`, the events of the laboratory; ends only with credentials or server."""
+        try:
+            yield f"retry: {_RECONNECT_MS}\n\n"
+            batch = None
+            while batch is None or len(batch) == _BATCH:
+                batch = await run_in_threadpool(self._lab_events.after, after, limit=_BATCH)
+                for event in batch:
+                    yield _text(event)
+                    after = event.number
+            async for text in self._live(_Listener(None, after), still_allowed):
+                yield text
+        finally:
+            self._open -= 1
+
     def _has_ended(self, job_id: uuid.UUID, who: Principal) -> bool:
         return self._jobs.get(job_id, who).state in TERMINAL_STATES
 
@@ -169,7 +195,7 @@ class EventHub:
                 self._wanted.clear()
                 continue
             try:
-                events = await run_in_threadpool(self._jobs.events_since, self._cursors())
+                events = await run_in_threadpool(self._read, self._cursors())
             except NanoosError as error:
                 log.warning("cannot read events", error=str(error))
                 events = []
@@ -177,16 +203,24 @@ class EventHub:
                 self._deliver(event)
             await asyncio.sleep(_POLL_S)
 
-    def _cursors(self) -> Mapping[uuid.UUID, int]:
-        cursors: dict[uuid.UUID, int] = {}
+    def _read(self, cursors: Mapping[uuid.UUID | None, int]) -> list[Event]:
+        of_jobs = {job_id: number for job_id, number in cursors.items() if job_id is not None}
+        events: list[Event] = [*self._jobs.events_since(of_jobs)] if of_jobs else []
+        if None in cursors:
+            events += self._lab_events.after(cursors[None])
+        return events
+
+    def _cursors(self) -> Mapping[uuid.UUID | None, int]:
+        cursors: dict[uuid.UUID | None, int] = {}
         for listener in self._listeners:
             known = cursors.get(listener.job_id, listener.last)
             cursors[listener.job_id] = min(known, listener.last)
         return cursors
 
-    def _deliver(self, event: JobEvent) -> None:
+    def _deliver(self, event: Event) -> None:
+        job_id = event.job_id if isinstance(event, JobEvent) else None
         for listener in self._listeners:
-            if listener.cut or listener.job_id != event.job_id or event.number <= listener.last:
+            if listener.cut or listener.job_id != job_id or event.number <= listener.last:
                 continue
             if listener.queue.full():
                 listener.end()  # too slow: the client comes back for what it has not got
@@ -195,7 +229,7 @@ class EventHub:
             listener.last = event.number
 
 
-async def _next(queue: asyncio.Queue[JobEvent | None]) -> JobEvent | None:
+async def _next(queue: asyncio.Queue[Event | None]) -> Event | None:
     """The next event; None after a second without one."""
     try:
         return await asyncio.wait_for(queue.get(), _CHECK_S)
@@ -203,9 +237,9 @@ async def _next(queue: asyncio.Queue[JobEvent | None]) -> JobEvent | None:
         return None
 
 
-def _text(event: JobEvent) -> str:
+def _text(event: Event) -> str:
     document = {
-        "job_id": str(event.job_id),
+        **({"job_id": str(event.job_id)} if isinstance(event, JobEvent) else {}),
         "number": event.number,
         "kind": event.kind,
         "data": event.data,

@@ -12,6 +12,7 @@ from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
 from nanoos.services.kpoints import KpointService
+from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
@@ -46,4 +47,5 @@ class Services:
     training: TrainingService
     comparisons: ComparisonService
     monitoring: MonitoringService
+    lab_events: LabEvents
     close: Callable[[], None]

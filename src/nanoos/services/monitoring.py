@@ -21,6 +21,7 @@ from nanoos.db import (
     insert_if_absent,
 )
 from nanoos.services.comparisons import comparable
+from nanoos.services.lab_events import MODEL_ALERT, MODEL_ALERT_RESOLVED, publish
 from nanoos.services.model_registry import ModelRegistryService, TrainedModel
 from nanoos.services.monitoring_figures import Figures, Observation, Problem, figures_of
 from nanoos.services.prediction_records import prediction_record
@@ -102,7 +103,7 @@ class MonitoringService:
         return self._report(self._registry.get(model_id))
 
     def check(self, model_id: uuid.UUID) -> MonitoringReport:
-        """As :meth:`report`; opens and closes alerts.
+        """As :meth:`report`; opens and closes alerts, with an event of the laboratory for each.
 
         Raises:
             NotFoundError: no such model.
@@ -201,7 +202,14 @@ class MonitoringService:
 
     def _record(self, model: TrainedModel, problems: Sequence[Problem]) -> None:
         kinds = [problem.kind for problem in problems]
+        said = {
+            "model_id": str(model.id),
+            "model": model.name,
+            "version": model.version,
+            "property": model.target,
+        }
         with self._db.write() as session:
+            opened = []
             for problem in problems:
                 values = {
                     "id": uuid.uuid4(),
@@ -212,7 +220,8 @@ class MonitoringService:
                 }
                 if insert_if_absent(session, ModelAlertTable, values):
                     log.warning("model alert", model=model.name, kind=problem.kind)
-            session.execute(
+                    opened.append({"alert_id": str(values["id"]), **asdict(problem)})
+            resolved = session.execute(
                 update(ModelAlertTable)
                 .where(
                     ModelAlertTable.model_id == model.id,
@@ -220,8 +229,14 @@ class MonitoringService:
                     ModelAlertTable.kind.not_in(kinds),
                 )
                 .values(resolved_at=db_now())
+                .returning(ModelAlertTable.id, ModelAlertTable.kind)
                 .execution_options(synchronize_session=False)
-            )
+            ).all()
+            for alert in opened:
+                publish(session, MODEL_ALERT, said | alert)
+            for row in resolved:
+                ended = {"alert_id": str(row.id), "kind": row.kind}
+                publish(session, MODEL_ALERT_RESOLVED, said | ended)
 
 
 def _weights_of(model: TrainedModel) -> Any:
