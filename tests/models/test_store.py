@@ -172,7 +172,12 @@ def test_pull_takes_the_published_bytes_only(folder, shared, monkeypatch):
 
 def test_names_of_models_and_of_what_does_not_run():
     assert published("m3gnet").name == "M3GNet-MP-2021.2.8-PES"
-    with pytest.raises(NotFoundError, match="MEGNet"):  # two sets: say which
-        published("MEGNet")
+    with pytest.raises(InvalidInputError, match="MEGNet uses 2 published sets") as caught:
+        published("megnet")
+    for name in ("MEGNet-MP-2018.6.1-Eform", "MEGNet-MP-2019.4.1-BandGap-mfi"):
+        assert name in caught.value.message
+    assert published("MEGNet-HSE").name == "MEGNet-MP-2019.4.1-BandGap-mfi"
+    with pytest.raises(NotFoundError, match="MEGNot"):
+        published("MEGNot")
     with pytest.raises(UnavailableError, match=r"0\.007"):
         published("M3GNet-MP-2018.6.1-Eform")

@@ -140,6 +140,7 @@ def pull(name: str, *, progress: Progress | None = None) -> InstalledWeights:
 
     Raises:
         NotFoundError: no such published set; the hint names them.
+        InvalidInputError: the name is of a model that uses several.
         ConflictError: it is on this machine already.
         UnavailableError: no network, or the files there are not the published ones.
     """
@@ -183,7 +184,9 @@ def published(name: str) -> PublishedWeights:
     """The published set of this name, or the one that gives the model of this name.
 
     Raises:
-        NotFoundError: there is none, or the model needs several; the hint names them.
+        NotFoundError: there is none; the hint names those there are.
+        InvalidInputError: the model of this name uses several; the message names them.
+        UnavailableError: it is known not to run here.
     """
     folded = name.casefold()
     for weights in PUBLISHED.values():
@@ -199,8 +202,16 @@ def published(name: str) -> PublishedWeights:
     giving = [w for w in PUBLISHED.values() if folded in {g.casefold() for g in w.gives}]
     if len(giving) == 1:
         return giving[0]
-    choice = ", ".join(w.name for w in giving) or ", ".join(PUBLISHED)
-    raise NotFoundError(f"There are no published weights {name!r}.", hint=f"Known: {choice}.")
+    if giving:
+        model = next(g for g in giving[0].gives if g.casefold() == folded)
+        raise InvalidInputError(
+            f"{model} uses {len(giving)} published sets: {', '.join(w.name for w in giving)}.",
+            hint=f"Name one of them, for example {giving[0].name}.",
+            code="several_weights",
+        )
+    raise NotFoundError(
+        f"There are no published weights {name!r}.", hint=f"Known: {', '.join(PUBLISHED)}."
+    )
 
 
 def check_published(weights: PublishedWeights, folder: Path) -> None:
