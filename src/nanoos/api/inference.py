@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
+
+import structlog
 
 from nanoos.core.errors import RateLimitedError
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 MOST_WAITING: Final = 64
 
@@ -38,9 +42,18 @@ class Inference:
             self._waiting -= 1
 
     def prepare(self, work: Callable[[], None]) -> None:
-        """Call ``work`` in the thread before the requests that come later; nobody waits for it."""
-        self._thread.submit(work)
+        """Call ``work`` in the thread before the requests that come later; nobody waits for it.
+
+        Where it fails that is logged: a request that needs what it prepares says why.
+        """
+        self._thread.submit(work).add_done_callback(_log_failure)
 
     def close(self) -> None:
         """Take no more work."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _log_failure(done: Future[None]) -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        log.warning("cannot prepare models", error=f"{type(error).__name__}: {error}")
