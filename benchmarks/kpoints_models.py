@@ -59,9 +59,7 @@ CRITERION = (
     "(JARVIS-DFT's automatic convergence)"
 )
 LABEL_CODE = "JARVIS-DFT: VASP, OptB88vdW, automatic length-based meshes"
-ATTRIBUTION = (
-    "JARVIS-DFT (NIST), DOI 10.1016/j.commatsci.2019.02.006 and 10.1038/s41524-020-00440-1; structures: Materials Project (CC BY 4.0)"
-)
+ATTRIBUTION = "JARVIS-DFT (NIST), DOI 10.1016/j.commatsci.2019.02.006 and 10.1038/s41524-020-00440-1; structures: Materials Project (CC BY 4.0)"
 NOTES = (
     (
         "Labels are of compositions: one length for each formula, so polymorphs share it and some "
