@@ -27,6 +27,22 @@ def test_reference_member_is_never_suggested():
     assert potentials_covering({"Cm"}) == []
 
 
+def test_what_misses_its_package_is_refused_and_not_suggested(monkeypatch):
+    from nanoos.potentials import registry
+
+    registry.check_potential("chgnet")
+    POTENTIALS.get("CHGNet")  # as doctor: its module imports too
+    monkeypatch.setattr(registry, "_PACKAGES", {"CHGNet": ("torch", "no_such_package")})
+    monkeypatch.setattr(POTENTIALS, "get", _refuse)
+    with pytest.raises(UnavailableError):
+        registry.check_potential("CHGNet")
+    assert "CHGNet" not in potentials_covering({"Mg", "O"})
+
+
+def _refuse(name: str) -> None:
+    raise UnavailableError(f"{name} needs a package.")
+
+
 def test_refusal_names_element_and_what_covers_it():
     with pytest.raises(InvalidInputError) as caught:
         check_elements("LJ", {"Bk", "O"})
@@ -69,7 +85,7 @@ def test_listing_loads_no_torch():
     code = (
         "import sys\n"
         "from nanoos.potentials import potentials_covering, load_references\n"
-        "potentials_covering({'Si'}); load_references('CHGNet')\n"
+        "assert 'CHGNet' in potentials_covering({'Si'}); load_references('CHGNet')\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'pymatgen' not in sys.modules\n"
     )

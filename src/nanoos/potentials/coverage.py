@@ -42,15 +42,14 @@ def covered_elements(name: str) -> frozenset[str]:
 
 
 def potentials_covering(elements: Iterable[str]) -> list[str]:
-    """Names of the potentials, the reference member excepted, that cover all ``elements``."""
-    from nanoos.potentials.registry import POTENTIALS, REFERENCE_POTENTIAL, can_run
+    """Potentials that can run here, the reference member excepted, and cover all ``elements``."""
+    from nanoos.potentials.registry import POTENTIALS, REFERENCE_POTENTIAL, check_potential
 
     wanted = set(elements)
     found = []
     for name in POTENTIALS.names():
-        if not can_run(name):
-            continue
         try:
+            check_potential(name)
             covered = covered_elements(name)
         except UnavailableError:
             continue

@@ -1,6 +1,7 @@
 """The potentials there are."""
 
 from functools import cache
+from importlib.util import find_spec
 from typing import Final
 
 from nanoos.core.registry import Registry
@@ -24,33 +25,27 @@ POTENTIALS: Registry[type[Potential]] = Registry(
 )
 """Name to class; a class takes one keyword, ``device``."""
 
+_PACKAGES: Final = {"CHGNet": ("torch", "chgnet"), "SevenNet": ("torch", "sevenn")}
+"""What brings the weights of a potential whose module imports torch."""
+
 DEFAULT_POTENTIAL: Final = "CHGNet"
 REFERENCE_POTENTIAL: Final = "LJ"
 """Cheap and about no real material: for tests, never a default and never suggested."""
 
 
 def check_potential(name: str) -> None:
-    """Refuse a potential that cannot run here, without loading it.
+    """Refuse a potential that cannot run here, without loading its weights or torch.
 
     Raises:
         NotFoundError: no such potential.
         UnavailableError: a package, a tool or weights are missing; the hint has the commands.
     """
+    packages = _PACKAGES.get(POTENTIALS.canonical_name(name))
+    if packages is not None and all(find_spec(package) for package in packages):
+        return
     check = getattr(POTENTIALS.get(name), "check_available", None)
     if check is not None:
         check()
-
-
-def can_run(name: str) -> bool:
-    """Whether the weights of a potential that does not ship them are here; loads nothing.
-
-    True for all whose weights come in a package, which is not looked for.
-    """
-    from nanoos.potentials.installed_weights import find_weights
-    from nanoos.potentials.published_weights import PUBLISHED
-
-    needed = [w.name for w in PUBLISHED.values() if name in w.gives and w.name.endswith("-PES")]
-    return all(find_weights(weights) is not None for weights in needed)
 
 
 def get_potential(name: str = DEFAULT_POTENTIAL, *, device: str | None = None) -> Potential:

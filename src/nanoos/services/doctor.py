@@ -8,33 +8,24 @@ import shutil
 import socket
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
-from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
 from nanoos import __version__
 from nanoos.core.errors import NanoosError, UnavailableError
 from nanoos.core.registry import Registry
-from nanoos.db import Database, JobTable, db_now
-from nanoos.db.jobs import QUEUED, RUNNING
-from nanoos.services.monitoring import stored_alerts
+from nanoos.services.doctor_work import Check, check_alerts, check_jobs
 from nanoos.services.schema import schema_state
 from nanoos.tools import ToolEnvironments
 
-Status = Literal["ok", "warning", "failed"]
-
 MIN_FREE_BYTES: Final = 2 << 30
-WAITING_S: Final = 60.0
-"""A ready job that waits longer, in a queue where nothing runs, has no worker."""
-SILENT_S: Final = 300.0
-"""A running job whose lease ended so long ago is stuck: no reconciler saw it."""
 _TIMEOUT_S: Final = 3.0
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     (
@@ -70,26 +61,6 @@ _PACKAGES: Final = {
 }
 _BASE_PACKAGES: Final = ("numpy", "scipy", "pymatgen", "ase", "spglib", "sqlalchemy", "alembic")
 _BROKER_PORTS: Final = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        area: ``packages``, ``storage``, ``database``, ``broker``, ``models``, ``tools``,
-            ``jobs``.
-        name: What was looked at.
-        status: ``ok``; ``warning``: something that not everybody needs is missing; ``failed``.
-        message: What was found.
-        hint: The command or setting that mends it.
-    """
-
-    area: str
-    name: str
-    status: Status
-    message: str
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +129,12 @@ def check_plugins() -> Iterator[Check]:
     from nanoos.models import list_models
     from nanoos.potentials import POTENTIALS, check_potential
 
+    def check_module(name: str) -> None:
+        check_potential(name)
+        POTENTIALS.get(name)  # a package may be there and not import
+
     families: tuple[tuple[str, Registry[Any], Callable[[str], object]], ...] = (
-        ("potential", POTENTIALS, check_potential),
+        ("potential", POTENTIALS, check_module),
         ("engine", ENGINES, ENGINES.get),
     )
     for kind, registry, check in families:
@@ -328,76 +303,3 @@ def _greet(scheme: str, host: str, port: int) -> None:
             answer = connection.recv(64)
             if not answer.startswith((b"+PONG", b"-NOAUTH")):
                 raise ValueError("something that is not Redis answers")
-
-
-# -- jobs --------------------------------------------------------------------------------------
-
-
-def check_jobs(database_url: str) -> Iterator[Check]:
-    """Queues that nobody serves, and jobs that hang."""
-    database = Database(database_url)
-    try:
-        waiting, stuck = _unserved(database), _stuck(database)
-    finally:
-        database.dispose()
-    yield Check(
-        area="jobs",
-        name="queues",
-        status="warning" if waiting else "ok",
-        message=", ".join(f"{n} jobs wait in {queue!r}, nobody runs them" for queue, n in waiting)
-        or "no queue waits for a worker",
-        hint=f"nanoos worker --queue {' --queue '.join(q for q, _ in waiting)}"
-        if waiting
-        else None,
-    )
-    yield Check(
-        area="jobs",
-        name="stuck jobs",
-        status="warning" if stuck else "ok",
-        message=f"{stuck} jobs claim to run, but their workers are silent" if stuck else "none",
-        hint="Start a worker: it takes them up again." if stuck else None,
-    )
-
-
-def check_alerts(database_url: str) -> Check:
-    """Models that do worse than their cards say."""
-    database = Database(database_url)
-    try:
-        alerts = stored_alerts(database)
-    finally:
-        database.dispose()
-    return Check(
-        area="models",
-        name="alerts",
-        status="warning" if alerts else "ok",
-        message=" ".join(alert.message for alert in alerts) or "no model does worse than its card",
-        hint="nanoos models monitor" if alerts else None,
-    )
-
-
-def _unserved(database: Database) -> Sequence[tuple[str, int]]:
-    served = select(JobTable.queue).where(
-        JobTable.state == RUNNING, JobTable.lease_until >= db_now()
-    )
-    query = (
-        select(JobTable.queue, func.count())
-        .where(
-            JobTable.state == QUEUED,
-            JobTable.created_at < db_now(-WAITING_S),
-            JobTable.queue.not_in(served),
-        )
-        .group_by(JobTable.queue)
-        .order_by(JobTable.queue)
-    )
-    with database.read() as session:
-        return [(queue, number) for queue, number in session.execute(query)]
-
-
-def _stuck(database: Database) -> int:
-    query = (
-        select(func.count())
-        .select_from(JobTable)
-        .where(JobTable.state == RUNNING, JobTable.lease_until < db_now(-SILENT_S))
-    )
-    with database.read() as session:
-        return session.scalar(query) or 0
