@@ -1,21 +1,16 @@
-"""The forest learns, answers through the interface of models, and survives its file."""
+"""The forest that cards are beside learns; the one that predicts is that of checkpoints."""
 
 import numpy as np
 import pytest
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
-from nanoos.core.records import LevelOfTheory
-from nanoos.models.baseline import (
-    ForestTarget,
-    RandomForest,
-    baseline_errors,
-    structure_descriptors,
-)
+from nanoos.models import get_model
+from nanoos.models.baseline import baseline_errors, fit_forest, structure_descriptors
+from nanoos.models.forest_model import TrainedForestModel
 from nanoos.structures import Structure
 from nanoos.structures.elements import ELECTRONEGATIVITY
 
 ELEMENTS = ("Li", "Na", "K", "Mg", "Ca", "Ti", "Fe", "Ni", "Cu", "Zn", "Al", "Si")
-LEVEL = LevelOfTheory(functional="PBE", corrections="none", reference="none")
 
 
 def crystals(n: int, seed: int) -> tuple[list[Structure], np.ndarray]:
@@ -66,41 +61,17 @@ def test_the_forest_beats_the_mean_and_says_how_sure_that_is():
     assert (error.n_train, error.n_test) == (230, 80)
 
 
-def test_a_trained_forest_predicts_through_the_interface_and_survives_its_file(tmp_path):
-    structures, labels = crystals(60, 0)
-    targets = {
-        "bandgap": ForestTarget(unit="eV", level_of_theory=LEVEL),
-        "is_metal": ForestTarget(unit="1"),
-    }
-    model = RandomForest.train(
-        structures, {"bandgap": labels, "is_metal": labels > 2}, targets, n_trees=10
-    )
-    assert model.info().available
-    path = tmp_path / "forest.safetensors"
-    digest = model.save(path)
-    again = RandomForest.load(path)
-    assert again.info().weights_sha256 == digest
-    assert again.targets == targets
-    first, second = model.predict(structures[:3])[1], again.predict(structures[:3])[1]
-    assert first.properties == second.properties
-    value = second.properties["bandgap"]
-    assert value.level_of_theory == LEVEL
-    assert (value.sigma, value.confidence, dict(value.quantiles)) == (None, None, {})
-    assert 0 <= second.properties["is_metal"].value <= 1
-    assert again.predict([]) == []
-
-
-def test_an_untrained_forest_is_not_available_and_a_foreign_file_is_refused(tmp_path):
-    model = RandomForest()
-    assert not model.info().available
+def test_few_labels_grow_no_forest():
     structures, labels = crystals(5, 0)
-    with pytest.raises(UnavailableError):
-        model.predict(structures)
     with pytest.raises(InvalidInputError, match="too few"):
-        RandomForest.train(structures, {"bandgap": labels}, {"bandgap": ForestTarget(unit="eV")})
-    with pytest.raises(InvalidInputError, match="unit"):
-        RandomForest({}, {"bandgap": ForestTarget(unit="eV")})
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(b"not a file of arrays")
-    with pytest.raises(InvalidInputError, match=r"x\.safetensors"):
-        RandomForest.load(path)
+        fit_forest(structure_descriptors(structures).values, labels)
+
+
+def test_the_forest_of_the_registry_is_the_one_that_train_makes():
+    model = get_model("RandomForest")
+    assert isinstance(model, TrainedForestModel)
+    info = model.info()
+    assert (info.available, info.supported_properties) == (False, ())
+    assert "nanoos train" in info.install_command
+    with pytest.raises(UnavailableError, match="RandomForest"):
+        model.predict(crystals(1, 0)[0])

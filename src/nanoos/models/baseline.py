@@ -1,32 +1,24 @@
-"""RandomForest: what element statistics and simple geometry give, for every card to be beside.
+"""The error of a random forest, for every card to be beside: the least a network must beat.
 
-A forest on composition and structure descriptors is the least that a graph network must beat.
-Trained with scikit-learn; saved as plain arrays, so a file is read without unpickling anything.
+It is measured, never kept: near distances are among its descriptors, which the forests that
+``nanoos train`` makes and that predict (:mod:`nanoos.models.forest`) do without.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from nanoos.core.errors import InvalidInputError, UnavailableError
-from nanoos.core.records import LevelOfTheory, Prediction, PropertyValue, Provenance
+from nanoos.core.errors import InvalidInputError
 from nanoos.features.composition import DescriptorTable, composition_statistics
 from nanoos.features.packed import PackedGraphs
-from nanoos.models.base import ModelInfo
 from nanoos.models.conformal import FloatArray
 from nanoos.models.reliability import bootstrap_mean_interval
 from nanoos.models.trees import TreeEnsemble
 from nanoos.structures import Structure
-from nanoos.structures.io import write_atomically
 
-FORMAT: Final = 1
-_HEADER_KEY: Final = "nanoos_forest"
 _N_TREES: Final = 100
 _MIN_LEAF: Final = 2
 _MAX_FEATURES: Final = 1 / 3
@@ -187,211 +179,3 @@ def baseline_errors(
             n_test=int(known.sum()),
         )
     return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForestTarget:
-    """What one forest predicts.
-
-    Attributes:
-        unit: ``eV``.
-        level_of_theory: What the labels meant.
-    """
-
-    unit: str
-    level_of_theory: LevelOfTheory | None = None
-
-
-class RandomForest:
-    """Random forests on descriptors, one for each property.
-
-    Without forests it is listed as not available. Its answers carry no sigma: the spread of the
-    trees is not calibrated.
-
-    Args:
-        forests: Property to its forest.
-        targets: Property to its unit and level of theory.
-        weights_sha256: Of the file it came from.
-    """
-
-    name: Final = "RandomForest"
-    version: Final = "1"
-
-    def __init__(
-        self,
-        forests: Mapping[str, TreeEnsemble] | None = None,
-        targets: Mapping[str, ForestTarget] | None = None,
-        *,
-        weights_sha256: str | None = None,
-    ) -> None:
-        self.forests = dict(forests or {})
-        self.targets = dict(targets or {})
-        self.weights_sha256 = weights_sha256
-        if set(self.forests) != set(self.targets):
-            raise InvalidInputError("Each forest needs the unit of what it predicts.")
-
-    @classmethod
-    def train(
-        cls,
-        structures: Sequence[Structure],
-        labels: Mapping[str, npt.ArrayLike],
-        targets: Mapping[str, ForestTarget],
-        *,
-        descriptors: DescriptorTable | None = None,
-        n_trees: int = _N_TREES,
-        seed: int = 0,
-    ) -> Self:
-        """Grow a forest for each property.
-
-        Args:
-            structures: Training rows.
-            labels: Property to (n_structures,), nan where there is no label.
-            targets: Property to its unit and level of theory.
-            descriptors: Of the structures, where they are at hand.
-            n_trees: Trees of each forest.
-            seed: Of the forests.
-
-        Raises:
-            InvalidInputError: too few labels, or an element beyond Lr.
-        """
-        table = structure_descriptors(structures) if descriptors is None else descriptors
-        forests = {
-            name: fit_forest(table.values, column, n_trees=n_trees, seed=seed)
-            for name, column in labels.items()
-        }
-        return cls(forests, targets)
-
-    def info(self) -> ModelInfo:
-        """What it is."""
-        trained = bool(self.forests)
-        return ModelInfo(
-            name=self.name,
-            version=self.version,
-            available=trained,
-            description="Random forests on element statistics and simple geometry: the baseline "
-            "that every card reports.",
-            supported_properties=tuple(self.forests),
-            weights_sha256=self.weights_sha256,
-            level_of_theory={
-                name: target.level_of_theory
-                for name, target in self.targets.items()
-                if target.level_of_theory is not None
-            },
-            license="MIT",
-            unavailable_reason=None if trained else "not trained: it needs labelled structures",
-            install_command=None if trained else "nanoos train, with model RandomForest",
-        )
-
-    def predict(
-        self, structures: Sequence[Structure], *, ids: Sequence[str] | None = None
-    ) -> list[Prediction]:
-        """One prediction for each structure, without uncertainty.
-
-        Raises:
-            UnavailableError: not trained.
-            InvalidInputError: an element beyond Lr.
-        """
-        del ids
-        if not self.forests:
-            raise UnavailableError(
-                "RandomForest has not been trained.", hint="nanoos train, with model RandomForest"
-            )
-        if not structures:
-            return []
-        rows = structure_descriptors(structures).values
-        columns = {name: forest.predict(rows) for name, forest in self.forests.items()}
-        provenance = Provenance(
-            producer=self.name, version=self.version, weights_sha256=self.weights_sha256
-        )
-        return [
-            Prediction(
-                properties={
-                    name: PropertyValue(
-                        value=float(column[index]),
-                        unit=self.targets[name].unit,
-                        level_of_theory=self.targets[name].level_of_theory,
-                    )
-                    for name, column in columns.items()
-                },
-                provenance=provenance,
-            )
-            for index in range(len(structures))
-        ]
-
-    def save(self, path: Path) -> str:
-        """Write one safetensors file; its SHA-256.
-
-        Args:
-            path: Of the file; replaced as a whole.
-        """
-        from safetensors.numpy import save
-
-        arrays = {
-            f"{name}/{key}": np.ascontiguousarray(array)
-            for name, forest in self.forests.items()
-            for key, array in forest.to_arrays().items()
-        }
-        header = {"format": FORMAT, "targets": {n: _as_dict(t) for n, t in self.targets.items()}}
-        data = save(arrays, metadata={_HEADER_KEY: json.dumps(header)})
-        write_atomically(path, data)
-        return hashlib.sha256(data).hexdigest()
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """The model that :meth:`save` wrote.
-
-        Raises:
-            InvalidInputError: not such a file, or of a newer format.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {})[_HEADER_KEY])
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise _unreadable(path, str(error)) from error
-        if header["format"] != FORMAT:
-            raise _unreadable(path, f"format {header['format']}")
-        forests = {
-            name: TreeEnsemble.from_arrays(
-                {
-                    key.removeprefix(f"{name}/"): array
-                    for key, array in arrays.items()
-                    if key.startswith(f"{name}/")
-                }
-            )
-            for name in header["targets"]
-        }
-        targets = {name: _from_dict(target) for name, target in header["targets"].items()}
-        return cls(forests, targets, weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-def _unreadable(path: Path, why: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"{path.name} is no RandomForest that can be read here: {why}.",
-        hint="Train it again with this version.",
-    )
-
-
-def _as_dict(target: ForestTarget) -> dict[str, Any]:
-    level = target.level_of_theory
-    return {
-        "unit": target.unit,
-        "level_of_theory": None
-        if level is None
-        else [level.functional, level.corrections, level.reference],
-    }
-
-
-def _from_dict(data: Mapping[str, Any]) -> ForestTarget:
-    level = data["level_of_theory"]
-    if level is None:
-        return ForestTarget(unit=data["unit"])
-    functional, corrections, reference = level
-    return ForestTarget(
-        unit=data["unit"],
-        level_of_theory=LevelOfTheory(
-            functional=functional, corrections=corrections, reference=reference
-        ),
-    )

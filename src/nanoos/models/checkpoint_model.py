@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from nanoos.core.errors import InvalidInputError
+from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.core.records import LevelOfTheory, Prediction
 from nanoos.models.base import ModelInfo, TestError, WeightsName
 from nanoos.models.checkpoint_predictor import HULL, STABILITY
@@ -166,10 +166,18 @@ class CheckpointModel:
         """All properties of each structure as given, with intervals where calibrated.
 
         Raises:
+            UnavailableError: it has no weights.
             InvalidInputError: an element that the weights do not know; code
                 ``unknown_element``.
         """
         del ids
+        if not self.targets:
+            info = self.info()
+            raise UnavailableError(
+                f"{self.name} cannot predict: {info.unavailable_reason}.",
+                hint=info.install_command,
+                code="model_unavailable",
+            )
         self.check(structures)
         predictions: list[Prediction] = []
         for chunk in _chunks(structures):

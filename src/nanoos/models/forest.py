@@ -1,4 +1,4 @@
-"""Random forests on composition and cell: the baseline that every network has to beat."""
+"""Random forests on composition and cell, as ``nanoos train`` makes them and checkpoints keep."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

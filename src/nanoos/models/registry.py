@@ -24,7 +24,7 @@ MODEL_REGISTRY: Registry[Callable[[], PropertyModel]] = Registry(
         "MEGNet-GLLB": "nanoos.models.megnet:megnet_gllb",
         "MEGNet-HSE": "nanoos.models.megnet:megnet_hse",
         "MEGNet-SCAN": "nanoos.models.megnet:megnet_scan",
-        "RandomForest": "nanoos.models.baseline:RandomForest",
+        "RandomForest": "nanoos.models.forest_model:TrainedForestModel",
         "STUB": "nanoos.models.stub:StubModel",
         "SevenNet": "nanoos.models.formation_energy:SevenNetFormationEnergy",
     },
