@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from nanoos.cli import options
+from nanoos.cli.dataset_views import dataset_facts, mean_column, print_targets, show_import
 from nanoos.cli.documents import page_document, print_document
 from nanoos.cli.opening import confirmed, local_user, services
 from nanoos.cli.output import STANDARD_OUTPUT, refuse_both_on_stdout, writable, write_bytes
@@ -21,7 +22,7 @@ from nanoos.cli.render import (
 from nanoos.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from nanoos.services.dataset_records import DatasetRecord, ImportOptions
+    from nanoos.services.dataset_records import ImportOptions
 
 app = typer.Typer(
     name="datasets",
@@ -140,7 +141,7 @@ def import_dataset(
             record = lab.datasets.import_file(
                 Path(source), local_user(), trusted=True, report=tell, **common
             )
-    _show_import(record, as_json=as_json)
+    show_import(record, as_json=as_json)
     if record.source["n_refused"]:
         raise typer.Exit(SOME_REFUSED)
 
@@ -160,67 +161,6 @@ def _checked(model: "type[ImportOptions]", **fields: Any) -> "ImportOptions":
         first = error.errors()[0]
         place = " ".join(str(part) for part in first["loc"])
         raise InvalidInputError(f"The options do not fit: {place} {first['msg']}.") from error
-
-
-def _show_import(record: "DatasetRecord", *, as_json: bool) -> None:
-    if as_json:
-        print_document(record)
-        return
-    for row in record.source["refused"]:
-        place = row.get("id") or (f"row {row['row']}" if "row" in row else row["name"])
-        say(f"refused: {place}: {row['message']}")
-    hidden = record.source["n_refused"] - len(record.source["refused"])
-    if hidden:
-        say(f"refused: {hidden} more")
-    print_facts(_facts(record))
-    _print_targets(record)
-
-
-def _facts(record: "DatasetRecord") -> list[tuple[str, Any]]:
-    source = record.source
-    splits = ", ".join(f"{name} {count:,}" for name, count in source["splits"].items())
-    refusals = ", ".join(f"{code} {count:,}" for code, count in source["refusals"].items())
-    return [
-        ("data set", record.name),
-        ("id", record.id),
-        ("rows", f"{record.n_rows:,}"),
-        ("refused", refusals or 0),
-        ("same structure as an earlier row", source["n_duplicates"]),
-        ("split of the source", splits or None),
-        ("elements", len(source["elements"])),
-        ("from", source["name"]),
-        ("size, MB", f"{record.size_bytes / 1e6:.2f}"),
-        ("sha256", record.sha256),
-        ("made, UTC", record.created_at),
-    ]
-
-
-def _print_targets(record: "DatasetRecord") -> None:
-    columns = (
-        Column(title="target", of=lambda name: name),
-        Column(title="unit", of=lambda name: record.units[name]),
-        Column(title="column", of=record.source["columns"].get),
-        *(_statistic(record, key) for key in ("count", "missing", "mean", "std", "min", "max")),
-        Column(title="level of theory", of=lambda name: _level(record, name), shrinks=True),
-    )
-    print_table(columns, record.targets, empty="No targets.")
-
-
-def _statistic(record: "DatasetRecord", key: str) -> Column:
-    return Column(title=key, of=lambda name: _number(record.statistics[name][key]), right=True)
-
-
-def _number(value: float | None) -> str | None:
-    if value is None:
-        return None
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _level(record: "DatasetRecord", target: str) -> str:
-    level = record.level_of_theory.get(target)
-    if level is None:
-        return "not known"
-    return ", ".join(part for part in level.values() if part != "none")
 
 
 @app.command("list")
@@ -247,8 +187,8 @@ def show(dataset: Named, *, as_json: options.Json = False) -> None:
     if as_json:
         print_document(record)
         return
-    print_facts(_facts(record))
-    _print_targets(record)
+    print_facts(dataset_facts(record))
+    print_targets(record)
 
 
 @app.command()
@@ -310,18 +250,10 @@ def split(
         Column(title="part", of=lambda item: item[0]),
         Column(title="rows", of=lambda item: len(item[1]), right=True),
         Column(title="formulas", of=lambda item: len(set(item[1].reduced_formulas)), right=True),
-        *(_mean(name, rows.units[name]) for name in rows.targets),
+        *(mean_column(name, rows.units[name]) for name in rows.targets),
     )
     if output != STANDARD_OUTPUT:
         print_table(columns, list(parts.items()), empty="No parts.")
-
-
-def _mean(target: str, unit: str) -> Column:
-    return Column(
-        title=f"mean {target}" if unit == "1" else f"mean {target}, {unit}",
-        of=lambda item: _number(item[1].statistics()[target].mean),
-        right=True,
-    )
 
 
 def _fractions(text: str) -> list[float]:

@@ -2,18 +2,17 @@
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from nanoos.core.errors import ConflictError, InvalidInputError, NotFoundError
+from nanoos.core.errors import ConflictError
 from nanoos.datasets.readers.databases import DatabaseAccess, database_rows
 from nanoos.datasets.reading import open_rows
 from nanoos.datasets.rows import RowStream
-from nanoos.datasets.sealed import read_sealed
 from nanoos.datasets.sealing import seal_rows
 from nanoos.db import (
     ArtifactStore,
@@ -22,21 +21,16 @@ from nanoos.db import (
     insert_if_absent,
     name_artifacts,
 )
-from nanoos.services.access import Principal, changeable, visible
+from nanoos.services.access import Principal, changeable
 from nanoos.services.dataset_records import (
     DatasetRecord,
     ImportOptions,
     SimulationRows,
     checked_name,
-    dataset_record,
 )
 from nanoos.services.dataset_simulations import simulation_rows
 from nanoos.services.jobs import JobService
-from nanoos.services.lookup import resolve_id
-from nanoos.services.paging import Page, fetch_page
-
-if TYPE_CHECKING:
-    from nanoos.datasets import Dataset
+from nanoos.services.stored_datasets import StoredDatasets, absent
 
 IMPORT_JOB: Final = "dataset_import"
 SMALL_BYTES: Final = 4 << 20
@@ -48,7 +42,7 @@ Report = Callable[[float | None, str], None]
 Finalize = Callable[[Session], None]
 
 
-class DatasetService:
+class DatasetService(StoredDatasets):
     """Imports, reads and deletes data sets. Thread-safe.
 
     A data set never changes: its rows are one sealed file, its description one row.
@@ -70,8 +64,7 @@ class DatasetService:
         downloads: Path,
         access: DatabaseAccess,
     ) -> None:
-        self._db = database
-        self._artifacts = artifacts
+        super().__init__(database, artifacts)
         self._jobs = jobs
         self._downloads = downloads
         self._access = access
@@ -313,75 +306,7 @@ class DatasetService:
 
         return values["id"], finalize
 
-    # -- reading ---------------------------------------------------------------------------
-
-    def page(
-        self, who: Principal, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[DatasetRecord]:
-        """Own and shared data sets, newest first."""
-        query = select(DatasetTable).where(visible(DatasetTable, who))
-        with self._db.read() as session:
-            rows, total, following = fetch_page(
-                session, query, DatasetTable, cursor=cursor, limit=limit
-            )
-            return Page(items=[dataset_record(row) for row in rows], total=total, next=following)
-
-    def get(self, dataset_id: uuid.UUID, who: Principal) -> DatasetRecord:
-        """One data set. Raises NotFoundError where it is not there or not visible."""
-        with self._db.read() as session:
-            return dataset_record(self._row(session, dataset_id, who))
-
-    def find(self, text: str, who: Principal) -> DatasetRecord:
-        """The data set that a name, an id or the beginning of an id names.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        with self._db.read() as session:
-            row = session.scalar(
-                select(DatasetTable).where(DatasetTable.name == text, visible(DatasetTable, who))
-            )
-            if row is not None:
-                return dataset_record(row)
-        try:
-            found = resolve_id(self._db, "dataset", text, who)
-        except InvalidInputError:
-            raise NotFoundError(
-                f"There is no data set {text!r}.", hint="'nanoos datasets list' has them."
-            ) from None
-        return self.get(found, who)
-
-    def open(self, dataset_id: uuid.UUID, who: Principal) -> IO[bytes]:
-        """The sealed file, open for reading. Raises NotFoundError as :meth:`get`."""
-        with self._db.read() as session:
-            sha256 = self._row(session, dataset_id, who).files[0]["sha256"]
-        return self._artifacts.open(sha256)
-
-    def load(self, dataset_id: uuid.UUID, who: Principal) -> "Dataset":
-        """The data set with its rows. Raises NotFoundError as :meth:`get`."""
-        record = self.get(dataset_id, who)
-        with self.open(dataset_id, who) as file:
-            return read_sealed(file, name=record.name)
-
-    def export(
-        self, dataset_id: uuid.UUID, who: Principal, kind: str
-    ) -> tuple[Iterator[bytes], str]:
-        """A file (``parquet``, ``csv``, ``extxyz``) in pieces, and its name.
-
-        Raises:
-            NotFoundError: as :meth:`get`.
-            InvalidInputError: another format.
-        """
-        from nanoos.datasets.export import export_chunks
-
-        dataset = self.load(dataset_id, who)
-        return export_chunks(dataset, kind), f"{dataset.name}.{kind}"
-
-    def plot(self, dataset_id: uuid.UUID, who: Principal) -> bytes:
-        """A PNG: histograms of the targets, elements on a periodic table. Raises as :meth:`get`."""
-        from nanoos.datasets.plot import dataset_figure_png
-
-        return dataset_figure_png(self.load(dataset_id, who))
+    # -- deleting --------------------------------------------------------------------------
 
     def delete(self, dataset_id: uuid.UUID, who: Principal) -> None:
         """Delete a data set; its file goes with the next collection of garbage.
@@ -396,20 +321,7 @@ class DatasetService:
                 )
             )
             if not gone.rowcount:  # type: ignore[attr-defined]
-                raise _absent(dataset_id)
-
-    @staticmethod
-    def _row(session: Session, dataset_id: uuid.UUID, who: Principal) -> DatasetTable:
-        row = session.scalar(
-            select(DatasetTable).where(DatasetTable.id == dataset_id, visible(DatasetTable, who))
-        )
-        if row is None:
-            raise _absent(dataset_id)
-        return row
-
-
-def _absent(dataset_id: uuid.UUID) -> NotFoundError:
-    return NotFoundError(f"There is no data set {dataset_id}.")
+                raise absent(dataset_id)
 
 
 def _taken(name: str) -> ConflictError:
