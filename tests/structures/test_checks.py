@@ -119,9 +119,10 @@ def test_oblique_cells_of_good_crystals_pass():
     )
 
 
-@given(st.integers(0, 10**6))
+@pytest.mark.parametrize("few_pairs", [50_000, 0], ids=["compared", "searched"])
+@given(seed=st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
-def test_nearest_pair_agrees_with_brute_force(seed):
+def test_nearest_pair_agrees_with_brute_force(few_pairs, seed):
     rng = np.random.default_rng(seed)
     lattice = rng.normal(size=(3, 3)) * 2 + np.eye(3) * 3
     if abs(np.linalg.det(lattice)) < 3:
@@ -137,7 +138,9 @@ def test_nearest_pair_agrees_with_brute_force(seed):
     distances[distances < 1e-12] = np.inf
     cutoff = 1.5
     expected = distances.min()
-    found = nearest_pair(lattice, coords, cutoff_a=cutoff)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("nanoos.structures.checks._FEW_PAIRS", few_pairs)
+        found = nearest_pair(lattice, coords, cutoff_a=cutoff)
     if expected < cutoff:
         assert found is not None
         assert found[2] == pytest.approx(expected, abs=1e-9)

@@ -18,6 +18,9 @@ MAX_LENGTH_A = 1e5
 MAX_FRACTIONAL = 1e6
 """Largest fractional coordinate; beyond it nothing is left of the position inside the cell."""
 
+_FEW_PAIRS = 50_000
+"""Up to so many pairs of a site and a point all distances are computed."""
+
 
 def check_structure(structure: Structure) -> None:
     """Refuse what cannot be a crystal.
@@ -182,8 +185,6 @@ def nearest_pair(
         Indices of the two sites (equal: a site and its own image) and their distance in Å, or
         None where no two are that near.
     """
-    from scipy.spatial import cKDTree
-
     cell, wrapped = _compact_cell(lattice, frac_coords, cutoff_a)
     # the tree below cannot split sites at one place and would be quadratic in their number
     order = np.lexsort(wrapped.T)
@@ -195,18 +196,39 @@ def nearest_pair(
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     padding = cutoff_a / heights
     points, owners = _with_images(wrapped, padding)
-    tree = cKDTree(points @ cell)
+    search = _all_compared if len(wrapped) * len(points) <= _FEW_PAIRS else _searched
+    nearest, other, distance = search(wrapped @ cell, points @ cell, cutoff_a)
+    if not distance < cutoff_a:
+        return None
+    first, second = sorted((nearest, int(owners[other])))
+    return first, second, distance
+
+
+def _all_compared(
+    sites: FloatArray, points: FloatArray, _cutoff_a: float
+) -> tuple[int, int, float]:
+    """Site, other point and distance (Å) of the nearest two; the sites are the first points.
+
+    For small cells: the search below loads a package that takes longer than any of them.
+    """
+    squares = ((points[None, :, :] - sites[:, None, :]) ** 2).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    nearest, other = divmod(int(np.argmin(squares)), len(points))
+    return nearest, other, float(np.sqrt(squares[nearest, other]))
+
+
+def _searched(sites: FloatArray, points: FloatArray, cutoff_a: float) -> tuple[int, int, float]:
+    """As :func:`_all_compared`; an infinite distance where none is below the cutoff."""
+    from scipy.spatial import cKDTree
+
     below = float(np.nextafter(cutoff_a, 0))
-    found: Any = tree.query(wrapped @ cell, k=2, distance_upper_bound=below)
+    found: Any = cKDTree(points).query(sites, k=2, distance_upper_bound=below)
     distances, neighbours = found
     # the first neighbour is the site itself or, at distance 0, its double
     nearest = int(np.argmin(distances[:, 1]))
-    if not np.isfinite(distances[nearest, 1]):
-        return None
     own = neighbours[nearest]
     other = int(own[0]) if own[0] != nearest else int(own[1])
-    first, second = sorted((nearest, int(owners[other])))
-    return first, second, float(distances[nearest, 1])
+    return nearest, other if other < len(points) else nearest, float(distances[nearest, 1])
 
 
 def _compact_cell(
