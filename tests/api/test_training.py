@@ -17,12 +17,21 @@ BODY = {
 }
 
 
-@pytest.fixture
-def dataset(services, ann, tmp_path):
-    path = tmp_path / "mine.jsonl"
+NETWORK = {
+    "model": "CGCNN",
+    "epochs": 2,
+    "hidden_dim": 8,
+    "num_layers": 1,
+    "parameters": {"max_neighbors": 4, "cutoff": 5.0, "head_dim": 8},
+}
+CATIONS = ("Li", "Na", "Mg", "Ca")
+
+
+def add_dataset(services, person, folder, name, cations):
+    path = folder / f"{name}.jsonl"
     rows = [
         build_prototype("rocksalt", {"A": a, "X": x})
-        for a in ("Li", "Na", "Mg", "Ca")
+        for a in cations
         for x in ("O", "S", "F", "Cl", "N")
     ]
 
@@ -31,7 +40,12 @@ def dataset(services, ann, tmp_path):
             json.dumps({"structure": row.as_dict(), "band_gap_eV": row.volume / 50}) for row in rows
         )
     )
-    services.datasets.import_file(path, ann.who, name="mine")
+    services.datasets.import_file(path, person.who, name=name)
+
+
+@pytest.fixture
+def dataset(services, ann, tmp_path):
+    add_dataset(services, ann, tmp_path, "mine", CATIONS)
 
 
 def test_a_training_is_queued_once_for_a_key_and_ends_as_a_model(ann, dataset, services, drain):
@@ -54,6 +68,35 @@ def test_a_training_is_queued_once_for_a_key_and_ends_as_a_model(ann, dataset, s
     again = ann.client.post("/api/v1/ml/train", json=BODY)
     assert again.status_code == 409
     assert again.json()["error"]["code"] == "model_exists"
+
+
+def test_a_network_is_trained_anew_once_there_are_enough_new_rows(
+    ann, admin, dataset, services, drain, tmp_path
+):
+    add_dataset(services, admin, tmp_path, "more", (*CATIONS, "K", "Sr", "Ba", "Ti"))
+    assert ann.client.post("/api/v1/ml/train", json=BODY | NETWORK).status_code == 202
+    assert drain(services) == 1
+    body = {"model_name": "gaps", "dataset": "more", "min_new": 20}
+    assert ann.client.post("/api/v1/ml/retrain", json=body).status_code == 403
+    few = admin.client.post("/api/v1/ml/retrain", json=body | {"min_new": 21})
+    assert (few.status_code, few.json()) == (202, {"started": False, "training": None})
+    started = admin.client.post("/api/v1/ml/retrain", json=body).json()
+    assert started["started"]
+    assert (started["training"]["names"], started["training"]["version"]) == (["gaps"], "2")
+    assert drain(services) == 1
+    job = admin.client.get(f"/api/v1/jobs/{started['training']['job_id']}").json()
+    assert job["state"] == "completed", job["error"]
+    models = ann.client.get("/api/v1/ml/models").json()["models"]
+    versions = {one["version"]: one for one in models if one["name"] == "gaps"}
+    rows = [ann.client.get(f"/api/v1/ml/models/{versions[v]['id']}").json() for v in ("1", "2")]
+    old, new = (row["dataset_info"]["n_labelled"]["bandgap"] for row in rows)
+    assert (old, new) == (20, 40)
+    held = [services.models.held_out(services.models.find("gaps", v)) for v in ("1", "2")]
+    assert json.loads(held[0]) == json.loads(held[1])  # both are measured on the same rows
+    better = rows[1]["metrics"]["mae"] < rows[0]["metrics"]["mae"]
+    assert rows[1]["is_active"] == better
+    missing = admin.client.post("/api/v1/ml/retrain", json=body | {"dataset": "none"})
+    assert missing.status_code == 404
 
 
 @pytest.mark.parametrize(
