@@ -8,6 +8,7 @@ from people import Person, add_structure
 from stored_models import TARGETS, add_model, add_result
 
 from nanoos.core.properties import in_order
+from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.services.container import Services
 from nanoos.testing.checkpoints import PBE
 
@@ -79,6 +80,27 @@ def test_the_list_says_what_was_seen_in_training_and_what_is_missing(ann: Person
     assert absent
     assert all(one["unavailable_reason"] for one in absent)
     assert "nanoos train" in models["RandomForest"]["install_command"]
+
+
+def test_the_functional_of_a_gap_is_chosen_by_name(
+    ann: Person, salt: str, added_weights: Path
+) -> None:
+    set_weights_folder(added_weights)  # the laboratory has set its own since
+    gaps, functionals = {}, {}
+    for name in ("MEGNet", "MEGNet-GLLB", "MEGNet-HSE", "megnet-scan"):
+        answer = ann.client.post(
+            f"{BASE}/properties", json={"structure_id": salt, "model_name": name}
+        )
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        assert body["model_name"].casefold() == name.casefold()
+        gaps[name] = body["properties"]["bandgap"]
+        functionals[name] = body["metadata"]["level_of_theory"]["bandgap"]["functional"]
+    assert len(set(functionals.values())) == 4
+    assert "HSE" in functionals["MEGNet-HSE"]
+    assert gaps["MEGNet"] < min(gaps["MEGNet-GLLB"], gaps["MEGNet-HSE"])  # PBE is too low
+    rows = ann.client.get(f"{BASE}/properties/{salt}/history").json()
+    assert rows["count"] == 4  # none is another's answer from the cache
 
 
 def test_explanations_on_request(ann: Person, salt: str, networks: dict[str, uuid.UUID]) -> None:
