@@ -52,6 +52,7 @@ _INPUT = {
 @router.post(
     "/predict",
     response_model=KpointAnswer,
+    responses=answers(409),
     openapi_extra={"requestBody": {"required": True, "content": _PREDICT}},
 )
 async def predict_kpoints(request: Request, context: Context, who: Writer) -> Any:
