@@ -19,10 +19,12 @@ from nanoos.models import (
 )
 from nanoos.models.catalog import BestModels
 from nanoos.models.checkpoint_predictor import LoadedCheckpoints
+from nanoos.models.graph_network import JoinedNetworksModel
 from nanoos.testing.checkpoints import tiny_checkpoint
 from nanoos.testing.crystals import rocksalt
 
-NO_NETWORKS = {"CGCNN": CGCNNModel([]), "ALIGNN": ALIGNNModel([])}
+NO_JOINED = {"ENSEMBLE": JoinedNetworksModel([])}
+NO_NETWORKS = {"CGCNN": CGCNNModel([]), "ALIGNN": ALIGNNModel([]), **NO_JOINED}
 
 
 class Gap(MeanModel):
@@ -66,13 +68,14 @@ def networks(folder):
         {
             "CGCNN": CGCNNModel([folder / "c.safetensors", folder / "k.safetensors"]),
             "ALIGNN": ALIGNNModel([folder / "a.safetensors"]),
+            **NO_JOINED,
         }
     )
 
 
 def test_reference_members_are_never_a_default(bare):
     assert bare.defaults() == {"formation_energy": "CHGNet"}
-    assert not {"STUB", "MEAN", "ENSEMBLE"} & set(default_models().values())
+    assert not {"STUB", "MEAN"} & set(default_models().values())
 
 
 def test_next_best_answers_where_the_best_is_missing(bare, monkeypatch):
@@ -104,7 +107,7 @@ def test_an_error_measured_on_seen_crystals_counts_for_nothing(networks):
         def info(self):
             return seen
 
-    catalog = ModelCatalog({"CGCNN": networks.get("CGCNN"), "ALIGNN": Seen()})
+    catalog = ModelCatalog({"CGCNN": networks.get("CGCNN"), "ALIGNN": Seen(), **NO_JOINED})
     assert catalog.defaults()["bandgap"] == "CGCNN"
 
 
