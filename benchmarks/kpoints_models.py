@@ -46,6 +46,7 @@ from nanoos.models.domain import DomainModel, fragments, shaken
 from nanoos.models.reliability import beta_binomial_interval, bootstrap_mean_interval
 from nanoos.structures import Structure
 from nanoos.structures.elements import SYMBOLS
+from nanoos.training.data import load_graphs, save_graphs
 
 STEP_A = 5.0
 UNIT_A = 25.0
@@ -148,17 +149,14 @@ def load_data(folder: Path, cache: Path) -> Data:
     file = cache / "descriptors.npy"
     if not file.exists():
         np.save(file, kpoint_descriptors(structures, elements))
-    packed = cache / "graphs.npz"
+    packed = cache / "shared_graphs"
     if not packed.exists():
-        graphs = PackedGraphs.from_structures(structures, k=12, cutoff=8.0)
-        fields = ("sizes", "atomic_numbers", "neighbors", "distances", "vectors")
-        np.savez(packed, **{name: getattr(graphs, name) for name in fields})
-    stored = np.load(packed)
+        save_graphs(PackedGraphs.from_structures(structures, k=12, cutoff=8.0), packed)
     return Data(
         table=table,
         path=path,
         structures=structures,
-        graphs=PackedGraphs(**{name: stored[name] for name in stored.files}),
+        graphs=load_graphs(packed),
         elements=elements,
         descriptors=np.load(file),
         lengths=table["kpoint_length_A"].to_numpy(float),

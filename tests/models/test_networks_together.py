@@ -45,7 +45,7 @@ def networks() -> list[CGCNN | ALIGNN]:
         ALIGNN(ALIGNNParameters(hidden_dim=16, angle_dim=4, head_dim=24), ["a"]),
         CGCNN(small, ["c"]),
         CGCNN(wide, ["a"]),
-        CGCNN(small, ["a"], mask_missing=False),
+        CGCNN(small, ["a"]),
     ]
     for network in found:
         for module in network.modules():

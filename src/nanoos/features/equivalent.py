@@ -33,8 +33,8 @@ class DistinctAtoms:
 
     Attributes:
         atoms: (n_distinct,), index of the first atom of each kind, ascending.
-        neighbors: (n_distinct, k), index among the distinct atoms.
-        labels: (n_distinct, k), equal for equal distances of a structure.
+        neighbors: (n_distinct, width), index among the distinct atoms.
+        labels: (n_distinct, width), equal for equal distances of a structure.
         weights: (n_distinct,), float32, share of the atoms of its structure.
         sizes: (n_graphs,), distinct atoms of each structure.
     """
@@ -98,7 +98,7 @@ def _labels(values: npt.NDArray[np.floating], index: IntArray) -> IntArray:
 
 
 def _cosines(graphs: PackedGraphs) -> npt.NDArray[np.float32]:
-    """(n_atoms, k, k), of the angles between the bonds of each atom; 0 for a missing bond."""
+    """(n_atoms, width, width), of the angles between the bonds of each atom; 0 for a missing bond."""
     lengths = np.where(np.isfinite(graphs.distances), graphs.distances, 1.0)
     unit = graphs.vectors / lengths[..., None]
     return np.asarray(unit @ unit.transpose(0, 2, 1))

@@ -17,6 +17,9 @@ IntArray = npt.NDArray[np.int64]
 _PERIODIC: Final = np.array([1, 1, 1], dtype=np.int64)
 _SELF_TOLERANCE_A: Final = 1e-8
 _TIE_A: Final = 1e-4  # distances nearer than this count as one shell when neighbours are ranked
+_SOFT_A: Final = 0.05
+"""Half the width in Å of the edge of a neighbourhood."""
+_LEAST_SHARE: Final = 1e-6  # less is the rounding of a distance
 _FIRST_GUESS: Final = 1.8  # the first radius tried holds this many times k atoms on average
 _GROWTH: Final = 1.3
 _LARGEST_KEY: Final = 2**63 - 1
@@ -89,29 +92,102 @@ def nearest_neighbors(structure: Structure, k: int = 12, cutoff: float = 8.0) ->
     """The ``k`` nearest neighbours of each atom within ``cutoff`` (Å), nearest first.
 
     Equal distances (to 1e-4 Å) are ranked by site index and image, so the list is the same in
-    every process. An atom with fewer neighbours within the cutoff keeps those it has. The search
-    starts at the radius that should hold enough atoms and widens only where some atom lacks
-    neighbours: the k nearest are the same as from the full radius.
+    every process. An atom with fewer neighbours within the cutoff keeps those it has.
 
     Args:
         structure: Any crystal.
         k: Neighbours kept for each atom, at least 1.
         cutoff: Å, largest radius tried.
     """
+    found, counts = _at_least(structure, k, cutoff, margin=0.0)
+    return found.at(np.flatnonzero(_rank(counts) < k))
+
+
+def shared_neighbors(
+    structure: Structure, k: int = 12, cutoff: float = 8.0
+) -> tuple[NeighborList, FloatArray]:
+    """The neighbourhood of each atom: neighbours that count as ``k`` together, nearest first.
+
+    The ``k`` nearest would depend on how a crystal is written down wherever the last shell holds
+    more atoms than there is room for (as in rock salt, where 6 of 12 would be chosen), and jump
+    when a small strain splits the shell. Here each neighbour counts with a share that falls from
+    1 to 0 over 0.1 Å around a radius, the atom's own, at which the shares add up to ``k``. Equal
+    neighbours have equal shares, and shares change continuously with the distances.
+
+    Args:
+        structure: Any crystal.
+        k: What the shares of an atom add up to, at least 1; less where there are fewer
+            neighbours within the cutoff.
+        cutoff: Å, largest radius tried.
+
+    Returns:
+        The neighbours with a share, and the shares (n_pairs,), in (0, 1].
+    """
+    found, counts = _at_least(structure, k, cutoff, margin=2.0 * _SOFT_A)
+    rank = _rank(counts)
+    shares = (rank < k).astype(np.float64)
+    ends = np.cumsum(counts)
+    more = np.flatnonzero(counts > k)
+    last = ends[more] - counts[more] + k - 1
+    edges = found.distances[last]
+    crowded = found.distances[last + 1] < edges + 2.0 * _SOFT_A
+    centers, edges = more[crowded], edges[crowded]
+    if len(centers):
+        widest = int(counts[centers].max())
+        places = (ends - counts)[centers, None] + np.arange(widest)
+        inside = np.arange(widest) < counts[centers, None]
+        distances = np.where(inside, found.distances[np.where(inside, places, 0)], np.inf)
+        columns = (distances < edges[:, None] + 2.0 * _SOFT_A).sum(axis=1).max()
+        own = _shares(distances[:, :columns] - edges[:, None], k)
+        shares[places[:, :columns][inside[:, :columns]]] = own[inside[:, :columns]]
+    kept = np.flatnonzero(shares > _LEAST_SHARE)
+    return found.at(kept), shares[kept]
+
+
+def _shares(beyond: FloatArray, k: int) -> FloatArray:
+    """Shares (n, m) that add up to ``k``, from distances less that of the k-th neighbour (n, m).
+
+    The sum is piecewise linear in the radius: the radius lies between two of its corners.
+    """
+    corners = np.concatenate([beyond - _SOFT_A, beyond + _SOFT_A], axis=1)
+    corners = np.sort(np.clip(corners, -_SOFT_A, _SOFT_A), axis=1)
+    sums = np.clip((corners[..., None] - beyond[:, None, :]) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0)
+    totals = sums.sum(axis=2)
+    rows, high = np.arange(len(beyond)), np.argmax(totals >= k, axis=1)
+    low = np.maximum(high - 1, 0)
+    lower, short = corners[rows, low], k - totals[rows, low]
+    step = short / np.maximum(totals[rows, high] - totals[rows, low], _LEAST_SHARE)
+    radius = (lower + np.clip(step, 0.0, 1.0) * (corners[rows, high] - lower))[:, None]
+    return np.asarray(np.clip((radius - beyond) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0))
+
+
+def _at_least(
+    structure: Structure, k: int, cutoff: float, *, margin: float
+) -> tuple[NeighborList, IntArray]:
+    """Ranked pairs that hold all as near as the k-th of each atom and ``margin`` (Å) beyond.
+
+    The pairs and how many each atom has. The search starts at the radius that should hold enough
+    atoms and widens only where some atom lacks neighbours.
+    """
     n_sites = structure.n_sites
-    radius = min(
-        cutoff, (3.0 * _FIRST_GUESS * k * structure.volume / (4.0 * np.pi * n_sites)) ** (1 / 3)
-    )
+    volume = _FIRST_GUESS * k * structure.volume / n_sites
+    radius = min(cutoff, (3.0 * volume / (4.0 * np.pi)) ** (1 / 3) + margin)
     while True:
         found = _pairs(structure, radius)
         counts = np.bincount(found.centers, minlength=n_sites)
-        if radius >= cutoff or counts.min() >= k:
+        near = counts
+        if margin:
+            inner = found.centers[found.distances < radius - margin]
+            near = np.bincount(inner, minlength=n_sites)
+        if radius >= cutoff or near.min() >= k:
             break
         radius = min(cutoff, radius * _GROWTH)
-    order = _ranking(found, counts)
-    starts = np.cumsum(counts) - counts
-    rank = np.arange(len(order)) - np.repeat(starts, counts)
-    return found.at(order[rank < k])
+    return found.at(_ranking(found, counts)), counts
+
+
+def _rank(counts: IntArray) -> IntArray:
+    """0, 1, 2, ... for the pairs of each atom, from how many it has."""
+    return np.asarray(np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts))
 
 
 def nearest_first(found: NeighborList, n_sites: int) -> NeighborList:

@@ -1,46 +1,51 @@
 """Graphs of many structures in a few flat arrays: what networks train on and predict from.
 
-A fixed number of neighbours for each atom (the k nearest) makes the arrays dense, so a batch is
-a gather and a convolution needs no scatter.
+Every atom has the same number of places for neighbours, so the arrays are dense and a batch is a
+gather. What counts as a neighbour, and by how much, is told in ``shared_neighbors``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nanoos.features.neighbors import nearest_neighbors
+from nanoos.features.neighbors import shared_neighbors
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PackedGraphs:
-    """The k-nearest-neighbour graphs of ``len(self)`` structures.
+    """The neighbourhoods of the atoms of ``len(self)`` structures, ``width`` places each.
 
     Attributes:
+        k: What the shares of an atom add up to, unless it has fewer neighbours.
         sizes: (n_graphs,), int64, atoms of each structure.
         atomic_numbers: (n_atoms,), uint8, all structures one after the other.
-        neighbors: (n_atoms, k), int32, site index within the own structure; an atom with fewer
-            than k neighbours within the cutoff points to itself.
-        distances: (n_atoms, k), float32, Å, ascending; inf where there is no neighbour.
-        vectors: (n_atoms, k, 3), float32, Å, from atom to neighbour; 0 where there is none.
+        neighbors: (n_atoms, width), int32, site index within the own structure; the atom itself
+            where there is no neighbour. The width is at least k.
+        distances: (n_atoms, width), float32, Å, ascending; inf where there is no neighbour.
+        vectors: (n_atoms, width, 3), float32, Å, from atom to neighbour; 0 where there is none.
+        shares: (n_atoms, width), float32, by how much a neighbour counts, 0 to 1; 0 where there
+            is none.
     """
 
+    k: int
     sizes: npt.NDArray[np.int64]
     atomic_numbers: npt.NDArray[np.uint8]
     neighbors: npt.NDArray[np.int32]
     distances: npt.NDArray[np.float32]
     vectors: npt.NDArray[np.float32]
+    shares: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @property
-    def k(self) -> int:
-        """Neighbours of each atom."""
+    def width(self) -> int:
+        """Places for neighbours of each atom."""
         return int(self.neighbors.shape[1])
 
     @property
@@ -56,7 +61,7 @@ class PackedGraphs:
 
         Args:
             structures: At least one.
-            k: Neighbours kept for each atom.
+            k: What the shares of an atom's neighbours add up to.
             cutoff: Å.
         """
         return cls.concatenate([_pack(structure, k=k, cutoff=cutoff) for structure in structures])
@@ -64,53 +69,94 @@ class PackedGraphs:
     @classmethod
     def concatenate(cls, parts: Sequence["PackedGraphs | Self"]) -> Self:
         """All graphs of ``parts``, in order; all with the same k."""
+        width = max(part.width for part in parts)
+        wide = [part.widened(width) for part in parts]
         return cls(
-            sizes=np.concatenate([part.sizes for part in parts]),
-            atomic_numbers=np.concatenate([part.atomic_numbers for part in parts]),
-            neighbors=np.concatenate([part.neighbors for part in parts]),
-            distances=np.concatenate([part.distances for part in parts]),
-            vectors=np.concatenate([part.vectors for part in parts]),
+            k=parts[0].k,
+            sizes=np.concatenate([part.sizes for part in wide]),
+            atomic_numbers=np.concatenate([part.atomic_numbers for part in wide]),
+            neighbors=np.concatenate([part.neighbors for part in wide]),
+            distances=np.concatenate([part.distances for part in wide]),
+            vectors=np.concatenate([part.vectors for part in wide]),
+            shares=np.concatenate([part.shares for part in wide]),
         )
 
+    def widened(self, width: int) -> "PackedGraphs":
+        """The same graphs with at least ``width`` places for neighbours of each atom."""
+        lacking = width - self.width
+        if lacking <= 0:
+            return self
+        own = _own_sites(self.sizes)
+        return replace(
+            self,
+            neighbors=np.hstack([self.neighbors, np.repeat(own[:, None], lacking, axis=1)]),
+            distances=_padded(self.distances, lacking, np.inf),
+            vectors=_padded(self.vectors, lacking, 0.0),
+            shares=_padded(self.shares, lacking, 0.0),
+        )
+
+    @property
+    def widths(self) -> npt.NDArray[np.int64]:
+        """(n_graphs,), the places that each structure needs."""
+        used = (self.shares > 0.0).sum(axis=1)
+        starts = np.cumsum(self.sizes) - self.sizes
+        return np.maximum(np.maximum.reduceat(used, starts), self.k)
+
     def select(self, indices: npt.NDArray[np.int64] | Sequence[int]) -> "PackedGraphs":
-        """The graphs at ``indices`` (n_selected,), in that order."""
+        """The graphs at ``indices`` (n_selected,), in that order, no wider than they need."""
         chosen = np.asarray(indices, dtype=np.int64)
         sizes = self.sizes[chosen]
         ends = np.cumsum(sizes)
         starts = (np.cumsum(self.sizes) - self.sizes)[chosen]
         rows = np.repeat(starts - (ends - sizes), sizes) + np.arange(int(sizes.sum()))
+        shares = self.shares[rows]
+        width = max(self.k, int(np.count_nonzero(shares.any(axis=0))))
         return PackedGraphs(
+            k=self.k,
             sizes=sizes,
             atomic_numbers=self.atomic_numbers[rows],
-            neighbors=self.neighbors[rows],
-            distances=self.distances[rows],
-            vectors=self.vectors[rows],
+            neighbors=self.neighbors[rows, :width],
+            distances=self.distances[rows, :width],
+            vectors=self.vectors[rows, :width],
+            shares=shares[:, :width],
         )
+
+
+def _own_sites(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """(n_atoms,), the site index of each atom within its structure."""
+    ends = np.cumsum(sizes)
+    return (np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)).astype(np.int32)
+
+
+def _padded(array: npt.NDArray[np.float32], lacking: int, value: float) -> npt.NDArray[np.float32]:
+    """``lacking`` more columns of ``value``."""
+    more = np.full((len(array), lacking, *array.shape[2:]), value, dtype=np.float32)
+    return np.concatenate([array, more], axis=1)
 
 
 def _pack(structure: Structure, *, k: int, cutoff: float) -> PackedGraphs:
     n_sites = structure.n_sites
-    found = nearest_neighbors(structure, k, cutoff)
-    vectors = found.vectors(structure)
-    if len(found.centers) == n_sites * k:
-        neighbors = found.neighbors.astype(np.int32).reshape(n_sites, k)
-        distances = found.distances.astype(np.float32).reshape(n_sites, k)
-        directed = vectors.astype(np.float32).reshape(n_sites, k, 3)
-    else:
-        counts = np.bincount(found.centers, minlength=n_sites)
-        slot = np.arange(len(found.centers)) - np.repeat(np.cumsum(counts) - counts, counts)
-        neighbors = np.repeat(np.arange(n_sites, dtype=np.int32)[:, None], k, axis=1)
-        distances = np.full((n_sites, k), np.inf, dtype=np.float32)
-        directed = np.zeros((n_sites, k, 3), dtype=np.float32)
-        neighbors[found.centers, slot] = found.neighbors
-        distances[found.centers, slot] = found.distances
-        directed[found.centers, slot] = vectors
+    found, shares = shared_neighbors(structure, k, cutoff)
+    counts = np.bincount(found.centers, minlength=n_sites)
+    width = max(k, int(counts.max(initial=0)))
+    slot = np.arange(len(found.centers)) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = found.centers * width + slot
+    neighbors = np.repeat(np.arange(n_sites, dtype=np.int32), width)
+    distances = np.full(n_sites * width, np.inf, dtype=np.float32)
+    directed = np.zeros((n_sites * width, 3), dtype=np.float32)
+    counted = np.zeros(n_sites * width, dtype=np.float32)
+    neighbors[places] = found.neighbors
+    distances[places] = found.distances
+    directed[places] = found.vectors(structure)
+    counted[places] = shares
     return PackedGraphs(
+        k=k,
         sizes=np.array([n_sites], dtype=np.int64),
         atomic_numbers=np.array([ATOMIC_NUMBERS[s] for s in structure.species], dtype=np.uint8),
-        neighbors=neighbors,
-        distances=distances,
-        vectors=directed,
+        neighbors=neighbors.reshape(n_sites, width),
+        distances=distances.reshape(n_sites, width),
+        vectors=directed.reshape(n_sites, width, 3),
+        shares=counted.reshape(n_sites, width),
     )
 
 
@@ -123,7 +169,7 @@ def stream_packed(
 
     Args:
         structures: Consumed as it goes.
-        k: Neighbours kept for each atom.
+        k: What the shares of an atom's neighbours add up to.
         cutoff: Å.
         max_atoms: A part is closed before it would hold more; a larger structure is one part.
     """

@@ -134,7 +134,7 @@ class CrystalNetwork:
         """(n_atoms, d), after the last convolution."""
         atoms: Float32 = self.elements[graphs.atomic_numbers]
         bonds = self._gaussians(graphs.distances)
-        absent = np.isinf(graphs.distances)
+        shares = graphs.shares[..., None]
         for layer in range(self.n_convolutions):
             part = {
                 name: self.weights[f"{layer}.{name}"]
@@ -144,13 +144,12 @@ class CrystalNetwork:
             total += (atoms @ part["atom"] + part["bias"])[:, None, :]
             total += (atoms @ part["neighbor"])[neighbors]
             gate, core = np.split(total, 2, axis=-1)
-            opened = np.where(absent[..., None], np.float32(0), _sigmoid(gate))
-            message = (opened * _softplus(core)).sum(axis=1)
+            message = (shares * _sigmoid(gate) * _softplus(core)).sum(axis=1)
             atoms = _softplus(atoms + message * part["sum_scale"] + part["sum_shift"])
         return atoms
 
     def _gaussians(self, distances: Float32) -> Float32:
-        """(n_atoms, k, n_gaussians); 0 for an infinite distance."""
+        """(n_atoms, width, n_gaussians); 0 for an infinite distance."""
         centers = np.linspace(0.0, self.cutoff, self.n_gaussians, dtype=np.float32)
         inverse_width = np.float32((self.n_gaussians - 1) / self.cutoff)
         exponent = np.square((distances[..., None] - centers) * inverse_width)

@@ -272,7 +272,7 @@ class DomainModel:
     def _rules(self, graphs: PackedGraphs) -> list[list[str]]:
         """The objections of each structure that need no fit."""
         starts = np.cumsum(graphs.sizes) - graphs.sizes
-        neighbors = np.isfinite(graphs.distances).sum(axis=1)
+        neighbors = np.isfinite(graphs.distances[:, : graphs.k]).sum(axis=1)
         rows, kinds, main = _elements(graphs)
         doubtful = self.element_counts[kinds] < MIN_ELEMENT_COUNT
         doubtful |= main & (self.main_counts[kinds] < MIN_MAIN_COUNT)

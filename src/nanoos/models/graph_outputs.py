@@ -119,7 +119,7 @@ class GraphRunner:
         """Outputs for ``graphs``, in order.
 
         Args:
-            graphs: With ``k`` neighbours within ``cutoff``.
+            graphs: Whose shares add up to ``k``, within ``cutoff``.
             dropout_samples: Passes of the first member's read-outs with dropout on.
 
         Raises:
@@ -248,8 +248,9 @@ def _symmetry_columns(graphs: PackedGraphs, starts: npt.NDArray[np.int64]) -> di
     a hexagonal, trigonal or tetragonal one, and none in the others.
     """
     distances = np.where(np.isfinite(graphs.distances), graphs.distances, 1e3).astype(np.float64)
-    same = np.diff(distances, axis=1) < _SAME_SHELL * distances[:, 1:]
-    weights = np.maximum(1 - distances / distances[:, -1:], 0) / np.maximum(distances, 1e-6) ** 2
+    nearest = distances[:, : graphs.k]
+    same = np.diff(nearest, axis=1) < _SAME_SHELL * nearest[:, 1:]
+    weights = np.maximum(1 - distances / nearest[:, -1:], 0) / np.maximum(distances, 1e-6) ** 2
     scaled = graphs.vectors * weights[..., None]
     atoms = np.matmul(scaled.transpose(0, 2, 1), graphs.vectors)
     moments = np.linalg.eigvalsh(np.add.reduceat(atoms.astype(np.float64), starts))

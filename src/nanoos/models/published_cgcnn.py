@@ -226,11 +226,13 @@ def _graphs(structures: Sequence[Structure]) -> Any:
     neighbors, distances = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     numbers = [number for structure in structures for number in structure.atomic_numbers]
     graphs = PackedGraphs(
+        k=_MAX_NEIGHBORS,
         sizes=np.array([structure.n_sites for structure in structures], dtype=np.int64),
         atomic_numbers=np.array(numbers, dtype=np.uint8),
         neighbors=neighbors,
         distances=distances,
         vectors=np.zeros((*distances.shape, 3), dtype=np.float32),
+        shares=np.ones_like(distances),
     )
     return GraphBatch.from_graphs(graphs)
 
@@ -292,7 +294,7 @@ def _network(folder: Path, name: str) -> Any:
         max_neighbors=_MAX_NEIGHBORS,
         cutoff=_CUTOFF_A,
     )
-    network = CGCNN(parameters, (name,), mask_missing=False)
+    network = CGCNN(parameters, (name,))
     table = _element_table(folder, state)
     network.elements = torch.nn.Embedding(table.shape[0], table.shape[1], _weight=table)
     network.load_state_dict(_our_state(state, arguments), strict=False)

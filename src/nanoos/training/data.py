@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,10 @@ Progress = Callable[[float, str], None]
 BINARY: Final = frozenset({"is_metal"})
 """Targets that are 0 or 1: the network gives the logit of a probability."""
 
-_GRAPH_ARRAYS: Final = ("sizes", "atomic_numbers", "neighbors", "distances", "vectors")
+_GRAPH_ARRAYS: Final = ("sizes", "atomic_numbers", "neighbors", "distances", "vectors", "shares")
 _OTHER_ARRAYS: Final = ("values", "wanted", "weights", "train", "val", "test")
 _CHUNK: Final = 200
+_SORTED_TOGETHER: Final = 16  # batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,6 +110,7 @@ def save_graphs(graphs: PackedGraphs, folder: Path) -> None:
     try:
         for name in _GRAPH_ARRAYS:
             np.save(partial / f"{name}.npy", getattr(graphs, name))
+        (partial / "k.json").write_text(json.dumps(graphs.k))
         partial.replace(folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -118,9 +120,8 @@ def save_graphs(graphs: PackedGraphs, folder: Path) -> None:
 
 def load_graphs(folder: Path) -> PackedGraphs:
     """The graphs that :func:`save_graphs` wrote, mapped into memory."""
-    return PackedGraphs(
-        **{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _GRAPH_ARRAYS}
-    )
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _GRAPH_ARRAYS}
+    return PackedGraphs(k=json.loads((folder / "k.json").read_text()), **arrays)
 
 
 def cached_graphs(
@@ -136,13 +137,13 @@ def cached_graphs(
 
     Args:
         structures: All rows of a dataset.
-        k: Neighbours of each atom.
+        k: What the shares of an atom's neighbours add up to.
         cutoff: Å.
         key: Hash of the dataset.
         folder: Where built graphs are kept.
         progress: Told how far it is, 0 to 1; may raise to end the work.
     """
-    kept = folder / f"{key[:32]}_{k}_{cutoff:g}"
+    kept = folder / f"{key[:32]}_shared_{k}_{cutoff:g}"
     if not kept.exists():
         parts = []
         for start in range(0, len(structures), _CHUNK):
@@ -170,6 +171,8 @@ class GraphBatches:
         seed: Of the order.
         rank: Which share of each batch is this process's.
         world: How many processes there are.
+        by_width: Whether structures with about as many neighbours go into one batch of a random
+            order: a network on angles works on arrays as wide as the widest needs.
     """
 
     def __init__(
@@ -182,6 +185,7 @@ class GraphBatches:
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        by_width: bool = False,
     ) -> None:
         self._data = data
         self._rows = rows
@@ -189,6 +193,7 @@ class GraphBatches:
         self._epoch = epoch
         self._seed = seed
         self._share = slice(rank, None, world)
+        self._widths = data.graphs.widths if by_width and epoch is not None else None
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self._rows), self._size)
@@ -198,7 +203,10 @@ class GraphBatches:
         """Graphs, ``wanted`` (n_graphs, n_targets) and rows (n_graphs,) of each batch."""
         order = self._rows
         if self._epoch is not None:
-            order = np.random.default_rng((self._seed, self._epoch())).permutation(order)
+            rng = np.random.default_rng((self._seed, self._epoch()))
+            order = rng.permutation(order)
+            if self._widths is not None:
+                order = self._sorted_by_width(order, rng)
         for step in range(len(self)):
             rows = order[step * self._size : (step + 1) * self._size][self._share]
             yield (
@@ -206,3 +214,13 @@ class GraphBatches:
                 torch.from_numpy(self._data.wanted[rows]),
                 torch.from_numpy(rows),
             )
+
+    def _sorted_by_width(self, order: IntArray, rng: np.random.Generator) -> IntArray:
+        """Batches of similar width from every few in a random order, in a random order."""
+        widths = cast("npt.NDArray[np.int64]", self._widths)
+        size, n_batches = self._size, len(self)
+        order, few = order[: n_batches * size], _SORTED_TOGETHER * size
+        parts = [order[start : start + few] for start in range(0, len(order), few)]
+        together = [part[np.argsort(widths[part], kind="stable")] for part in parts]
+        whole = np.concatenate(together).reshape(n_batches, size)
+        return np.asarray(rng.permutation(whole).ravel())

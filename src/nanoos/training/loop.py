@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from nanoos.core.errors import ConflictError, TransientError
+from nanoos.models.networks.alignn import ALIGNN
 from nanoos.models.networks.arithmetic import denormals_as_zero
 from nanoos.potentials.runtime import apply_threads
 from nanoos.training.callbacks import EveryEpoch, KeepBest, TellProgress
@@ -124,7 +125,12 @@ def fit(
         synchronise(network)
     share: dict[str, Any] = {"batch_size": config.batch_size, "rank": rank, "world": world}
     batches = GraphBatches(
-        data, data.train, seed=config.seed, epoch=lambda: trainer.current_epoch, **share
+        data,
+        data.train,
+        seed=config.seed,
+        epoch=lambda: trainer.current_epoch,
+        by_width=isinstance(network, ALIGNN),
+        **share,
     )
     held_out = GraphBatches(
         data, data.val, **(share | {"batch_size": max(_EVALUATION_BATCH, world)})

@@ -2,9 +2,9 @@
 
 DOI 10.1038/s41524-021-00650-1. Edge-gated graph convolutions alternate between the line graph,
 whose nodes are the bonds and whose edges are the angles, and the bond graph. Differences from
-the published network, chosen so that it trains on a CPU: each atom has a fixed number of
-bonds, and two bonds are joined in the line graph where they share their centre, so both graphs
-are dense arrays; a gate of the line graph opens a group of columns instead of one column; angle
+the published network, chosen so that it trains on a CPU: each atom has the same number of
+places for bonds, and two bonds are joined in the line graph where they share their centre, so both
+graphs are dense arrays; where the published one takes whole shells, a bond counts by its share; a gate of the line graph opens a group of columns instead of one column; angle
 vectors are as wide as there are such groups; layer normalisation stands for batch normalisation.
 """
 
@@ -32,7 +32,7 @@ class ALIGNNParameters:
         gcn_layers: Layers after them that update bonds and atoms.
         head_dim: Hidden units of each read-out.
         dropout: Probability, in the read-outs.
-        max_neighbors: Nearest neighbours of each atom.
+        max_neighbors: What the shares of an atom's neighbours add up to.
         cutoff: Å, of the neighbours and the largest Gaussian centre.
         n_gaussians: Of the bond length.
         angle_degree: Largest degree of the Legendre polynomials of the cosine of the angle.
@@ -65,14 +65,12 @@ class BondGraphConvolution(nn.Module):
         self.atom_norm = nn.LayerNorm(dim)
 
     def forward(
-        self, atoms: Tensor, bonds: Tensor, neighbors: Tensor, absent: Tensor | None
+        self, atoms: Tensor, bonds: Tensor, neighbors: Tensor, shares: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """New ``atoms`` (n_atoms, dim) and ``bonds`` (n_atoms, k, dim)."""
+        """New ``atoms`` (n_atoms, dim) and ``bonds`` (n_atoms, width, dim)."""
         logits = self.bond(bonds) + self.center(atoms)[:, None, :]
         logits = logits + functional.embedding(neighbors, self.neighbor(atoms))
-        gates = torch.sigmoid(logits)
-        if absent is not None:
-            gates = gates.masked_fill(absent[..., None], 0.0)
+        gates = torch.sigmoid(logits) * shares[..., None]
         messages = functional.embedding(neighbors, self.message(atoms))
         total = (gates * messages).sum(1) / (gates.sum(1) + _SMALL)
         atoms = atoms + functional.silu(self.atom_norm(self.own(atoms) + total))
@@ -94,19 +92,19 @@ class LineGraphConvolution(nn.Module):
         self.message = nn.Linear(dim, dim, bias=False)
         self.bond_norm = nn.LayerNorm(dim)
 
-    def forward(self, bonds: Tensor, angles: Tensor, closed: Tensor) -> tuple[Tensor, Tensor]:
-        """New ``bonds`` (n_atoms, k, dim) and ``angles`` (n_atoms, k, k, angle_dim).
+    def forward(self, bonds: Tensor, angles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """New ``bonds`` (n_atoms, width, dim) and ``angles`` (n_atoms, width, width, angle_dim).
 
-        ``closed`` (n_atoms or 1, k, k, 1) is True where two bonds are no pair.
+        ``shares`` (n_atoms, width, width) says by how much the second bond counts for the first.
         """
-        n_atoms, k, dim = bonds.shape
+        n_atoms, width, dim = bonds.shape
         logits = self.angle(angles) + self.first(bonds)[:, :, None, :]
         logits = logits + self.second(bonds)[:, None, :, :]
-        gates = torch.sigmoid(logits).masked_fill(closed, 0.0)
+        gates = torch.sigmoid(logits) * shares[..., None]
         gates = gates / (gates.sum(2, keepdim=True) + _SMALL)
-        messages = self.message(bonds).view(n_atoms, k, self.groups, dim // self.groups)
+        messages = self.message(bonds).view(n_atoms, width, self.groups, dim // self.groups)
         total = torch.matmul(gates.permute(0, 3, 1, 2), messages.permute(0, 2, 1, 3))
-        total = total.permute(0, 2, 1, 3).reshape(n_atoms, k, dim)
+        total = total.permute(0, 2, 1, 3).reshape(n_atoms, width, dim)
         bonds = bonds + functional.silu(self.bond_norm(self.own(bonds) + total))
         return bonds, angles + functional.silu(logits)
 
@@ -163,18 +161,15 @@ class ALIGNN(nn.Module):
         """(n_atoms, hidden_dim), after the last convolution."""
         atoms: Tensor = self.elements(batch.atomic_numbers)
         bonds = self.bond_embedding(self.expansion(batch.distances))
-        missing = torch.isinf(batch.distances)
-        absent = missing if bool(missing.any()) else None
         directions = batch.vectors / batch.vectors.norm(dim=-1, keepdim=True).clamp_min(_SMALL)
         cosines = directions @ directions.transpose(1, 2)
         angles = self.angle_embedding(_legendre(cosines, self.parameters_used.angle_degree))
-        closed = torch.eye(batch.neighbors.shape[1], dtype=torch.bool, device=atoms.device)[None]
-        if absent is not None:
-            closed = closed | absent[:, None, :]
+        own = torch.eye(batch.shares.shape[1], device=atoms.device)
+        pairs = batch.shares[:, None, :] * (1.0 - own)
         for index, convolution in enumerate(self.bond_convolutions):
             if index < len(self.line_convolutions):
-                bonds, angles = self.line_convolutions[index](bonds, angles, closed[..., None])
-            atoms, bonds = convolution(atoms, bonds, batch.neighbors, absent)
+                bonds, angles = self.line_convolutions[index](bonds, angles, pairs)
+            atoms, bonds = convolution(atoms, bonds, batch.neighbors, batch.shares)
         return atoms
 
     def read_out(self, pooled: Tensor) -> Tensor:

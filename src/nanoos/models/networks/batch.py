@@ -15,9 +15,10 @@ class GraphBatch:
 
     Attributes:
         atomic_numbers: (n_atoms,), int64.
-        neighbors: (n_atoms, k), int64, index into the atoms of the batch.
-        distances: (n_atoms, k), float32, Å; inf where an atom has fewer neighbours.
-        vectors: (n_atoms, k, 3), float32, Å.
+        neighbors: (n_atoms, width), int64, index into the atoms of the batch.
+        distances: (n_atoms, width), float32, Å; inf where an atom has fewer neighbours.
+        vectors: (n_atoms, width, 3), float32, Å.
+        shares: (n_atoms, width), float32, by how much a neighbour counts; 0 where there is none.
         graph_index: (n_atoms,), int64, which structure an atom belongs to.
         sizes: (n_graphs,), int64, atoms of each structure.
     """
@@ -26,6 +27,7 @@ class GraphBatch:
     neighbors: Tensor
     distances: Tensor
     vectors: Tensor
+    shares: Tensor
     graph_index: Tensor
     sizes: Tensor
 
@@ -44,6 +46,7 @@ class GraphBatch:
             neighbors=torch.from_numpy(neighbors),
             distances=torch.from_numpy(graphs.distances),
             vectors=torch.from_numpy(graphs.vectors),
+            shares=torch.from_numpy(graphs.shares),
             graph_index=torch.from_numpy(np.repeat(np.arange(len(graphs)), graphs.sizes)),
             sizes=torch.from_numpy(graphs.sizes),
         )
@@ -55,6 +58,7 @@ class GraphBatch:
             neighbors=self.neighbors.to(device),
             distances=self.distances.to(device),
             vectors=self.vectors.to(device),
+            shares=self.shares.to(device),
             graph_index=self.graph_index.to(device),
             sizes=self.sizes.to(device),
         )

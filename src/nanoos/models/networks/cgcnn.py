@@ -25,7 +25,7 @@ class CGCNNParameters:
         num_layers: Convolutions.
         head_dim: Hidden units of each read-out.
         dropout: Probability, in the read-outs.
-        max_neighbors: Nearest neighbours of each atom.
+        max_neighbors: What the shares of an atom's neighbours add up to.
         cutoff: Å, of the neighbours and the largest Gaussian centre.
         n_gaussians: Of the bond length; their width is the distance of two centres.
     """
@@ -51,23 +51,41 @@ class CGCNNConvolution(nn.Module):
         self.message_norm = nn.BatchNorm1d(2 * dim)
         self.sum_norm = nn.BatchNorm1d(dim)
 
-    def forward(
-        self, atoms: Tensor, bonds: Tensor, neighbors: Tensor, present: Tensor | None
-    ) -> Tensor:
-        """(n_atoms, dim) from ``atoms`` (n_atoms, dim) and ``bonds`` (n_atoms, k, bond_dim).
+    def forward(self, atoms: Tensor, bonds: "Bonds") -> Tensor:
+        """(n_atoms, dim) from ``atoms`` (n_atoms, dim)."""
+        total = self.bond(bonds.expanded)
+        total = total + functional.embedding(bonds.centers, self.atom(atoms))
+        total = total + functional.embedding(bonds.neighbors, self.neighbor(atoms))
+        heard = gated_sum(self.message_norm(total), bonds.shares, bonds.centers, len(atoms))
+        return functional.softplus(atoms + self.sum_norm(heard))
 
-        ``present`` (n_atoms, k) is False where an atom has fewer than k neighbours; None where
-        all have k.
-        """
-        n_atoms, k = neighbors.shape
-        total = self.bond(bonds)
-        total = total + self.atom(atoms)[:, None, :]
-        total = total + functional.embedding(neighbors, self.neighbor(atoms))
-        total = self.message_norm(total.view(n_atoms * k, -1)).view(n_atoms, k, -1)
-        if present is not None:  # a closed gate: sigmoid(-inf) is 0, so is its gradient
-            gate, core = total.chunk(2, dim=-1)
-            total = torch.cat([gate.masked_fill(~present[..., None], -1e4), core], dim=-1)
-        return functional.softplus(atoms + self.sum_norm(gated_sum(total)))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bonds:
+    """The bonds of a batch, one after the other: those that are there, and no places for more.
+
+    Attributes:
+        centers: (n_bonds,), index of the atom.
+        neighbors: (n_bonds,), index of its neighbour.
+        shares: (n_bonds,), by how much the neighbour counts.
+        expanded: (n_bonds, n_gaussians), the length.
+    """
+
+    centers: Tensor
+    neighbors: Tensor
+    shares: Tensor
+    expanded: Tensor
+
+    @classmethod
+    def of(cls, batch: GraphBatch, expansion: GaussianExpansion) -> "Bonds":
+        """Those of ``batch``."""
+        centers, places = torch.nonzero(batch.shares, as_tuple=True)
+        return cls(
+            centers=centers,
+            neighbors=batch.neighbors[centers, places],
+            shares=batch.shares[centers, places],
+            expanded=expansion(batch.distances[centers, places]),
+        )
 
 
 class CGCNN(nn.Module):
@@ -76,18 +94,12 @@ class CGCNN(nn.Module):
     Args:
         parameters: Hyper-parameters.
         targets: Names of the targets, in the order of the output's columns.
-        mask_missing: Close the gate of missing neighbours. The published code does not: it
-            lets an atom with too few neighbours listen to the first atom from just beyond the
-            cutoff, so its checkpoints need False.
     """
 
-    def __init__(
-        self, parameters: CGCNNParameters, targets: Sequence[str], *, mask_missing: bool = True
-    ) -> None:
+    def __init__(self, parameters: CGCNNParameters, targets: Sequence[str]) -> None:
         super().__init__()
         self.parameters_used = parameters
         self.targets = tuple(targets)
-        self.mask_missing = mask_missing
         dim, count = parameters.hidden_dim, parameters.n_gaussians
         self.elements: nn.Module = ElementEmbedding(dim)
         self.expansion = GaussianExpansion(
@@ -110,11 +122,9 @@ class CGCNN(nn.Module):
     def atom_vectors(self, batch: GraphBatch) -> Tensor:
         """(n_atoms, hidden_dim), after the last convolution."""
         atoms: Tensor = self.elements(batch.atomic_numbers)
-        bonds = self.expansion(batch.distances)
-        found = torch.isfinite(batch.distances)
-        present = found if self.mask_missing and not bool(found.all()) else None
+        bonds = Bonds.of(batch, self.expansion)
         for convolution in self.convolutions:
-            atoms = convolution(atoms, bonds, batch.neighbors, present)
+            atoms = convolution(atoms, bonds)
         return atoms
 
     def read_out(self, pooled: Tensor) -> Tensor:

@@ -87,29 +87,34 @@ def _standardised_elements() -> Tensor:
 
 
 class _GatedSum(torch.autograd.Function):
-    """sum over neighbours of sigmoid(gate) * softplus(core), without storing either."""
+    """Sum over the neighbours of each atom of share * sigmoid(gate) * softplus(core)."""
 
     @staticmethod
-    def forward(ctx: Any, gate_and_core: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, gate_and_core: Tensor, shares: Tensor, centers: Tensor, n_atoms: int
+    ) -> Tensor:
         gate, core = gate_and_core.chunk(2, dim=-1)
-        weight = torch.sigmoid(gate)
+        weight = torch.sigmoid(gate) * shares[:, None]
         message = functional.softplus(core)
-        ctx.save_for_backward(gate_and_core, weight, message)
-        return (weight * message).sum(1)
+        ctx.save_for_backward(gate_and_core, weight, message, centers)
+        total = gate.new_zeros(n_atoms, gate.shape[1])
+        return total.index_add_(0, centers, weight * message)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        gate_and_core, weight, message = ctx.saved_tensors
-        core = gate_and_core.chunk(2, dim=-1)[1]
-        weighted = weight * upstream[:, None, :]
-        return torch.cat(
-            [weighted * message * (1.0 - weight), weighted * torch.sigmoid(core)], dim=-1
-        )
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        gate_and_core, weight, message, centers = ctx.saved_tensors
+        gate, core = gate_and_core.chunk(2, dim=-1)
+        weighted = weight * functional.embedding(centers, upstream)
+        closing = torch.sigmoid(-gate)
+        found = torch.cat([weighted * message * closing, weighted * torch.sigmoid(core)], dim=-1)
+        return found, None, None, None
 
 
-def gated_sum(gate_and_core: Tensor) -> Tensor:
-    """(n_atoms, n_columns) from ``gate_and_core`` (n_atoms, k, 2 * n_columns).
+def gated_sum(gate_and_core: Tensor, shares: Tensor, centers: Tensor, n_atoms: int) -> Tensor:
+    """(n_atoms, n_columns) from ``gate_and_core`` (n_bonds, 2 * n_columns).
 
-    The message of CGCNN, eq. 5 of DOI 10.1103/PhysRevLett.120.145301, summed over neighbours.
+    The message of CGCNN, eq. 5 of DOI 10.1103/PhysRevLett.120.145301, summed over the neighbours
+    of each atom, each by its share; ``centers`` (n_bonds,) says whose neighbour it is.
     """
-    return torch.as_tensor(_GatedSum.apply(gate_and_core))  # type: ignore[no-untyped-call]
+    found = _GatedSum.apply(gate_and_core, shares, centers, n_atoms)  # type: ignore[no-untyped-call]
+    return torch.as_tensor(found)

@@ -31,6 +31,9 @@ _NUMBERS: Final = 2**19
 _BATCH_ATOMS: Final = 192
 """Distinct atoms that ALIGNN takes at a time: its angles then stay within the cache."""
 
+_STEP: Final = 4
+"""Structures whose places for neighbours differ by fewer run together."""
+
 _STRAIGHT: Final = 20.0
 """Softplus is the identity beyond, to rounding in float32."""
 
@@ -61,9 +64,9 @@ class NetworksTogether:
         self.device = next(networks[0].parameters()).device
         kinds: dict[object, list[int]] = defaultdict(list)
         for place, network in enumerate(networks):
-            kinds[_kind(network, place)].append(place)
+            kinds[_kind(network)].append(place)
         with torch.no_grad():
-            self._trunks: list[tuple[list[int], _CGCNNTrunks | _ModuleTrunks]] = [
+            self._trunks: list[tuple[list[int], _CGCNNTrunks | _ALIGNNTrunks]] = [
                 (places, _trunks([networks[i] for i in places])) for places in kinds.values()
             ]
             self._heads = _Heads(networks)
@@ -78,18 +81,15 @@ class NetworksTogether:
             return self._heads.answers(pooled)
 
 
-def _kind(network: Network, place: int) -> object:
-    """Networks of one kind run in one trunk; a CGCNN that hears missing neighbours runs alone."""
-    if isinstance(network, CGCNN):
-        return network.parameters_used if network.mask_missing else place
-    return ALIGNN
+def _kind(network: Network) -> object:
+    """Networks of one kind run in one trunk."""
+    return network.parameters_used if isinstance(network, CGCNN) else ALIGNN
 
 
-def _trunks(networks: Sequence[Network]) -> "_CGCNNTrunks | _ModuleTrunks":
-    first = networks[0]
-    if isinstance(first, CGCNN) and first.mask_missing:
+def _trunks(networks: Sequence[Network]) -> "_CGCNNTrunks | _ALIGNNTrunks":
+    if isinstance(networks[0], CGCNN):
         return _CGCNNTrunks(cast("Sequence[CGCNN]", networks))
-    return _ModuleTrunks(networks)
+    return _ALIGNNTrunks(cast("Sequence[ALIGNN]", networks))
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -153,7 +153,7 @@ class _Edges:
     Attributes:
         ends: (n_edges, 2), row of the centre and of the neighbour in a table of both.
         expanded: (n_edges, n_gaussians), of the length.
-        counts: (n_edges,), neighbours that send the same.
+        counts: (n_edges,), shares of the neighbours that send the same, added up.
         starts: (n_atoms,), first edge of each atom.
         numbers: (n_edges,), 0, 1, 2, ...
     """
@@ -178,19 +178,20 @@ class _AllEdges:
     def of(cls, graphs: PackedGraphs, distinct: DistinctAtoms) -> "_AllEdges":
         keys = distinct.labels * len(distinct.atoms) + distinct.neighbors
         order = np.argsort(keys, axis=1)
+        shares = np.take_along_axis(graphs.shares[distinct.atoms], order, axis=1)
         ordered = np.take_along_axis(keys, order, axis=1)
         new = np.ones(keys.shape, dtype=np.bool_)
         new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         centers, slots = np.nonzero(new)
         places = centers * keys.shape[1] + slots
-        counts = np.diff(np.append(places, keys.size))
+        counts = np.add.reduceat(shares.ravel(), places)
         slots = order[centers, slots]
         distances = graphs.distances[distinct.atoms[centers], slots]
         there = np.isfinite(distances)
         return cls(
             centers=centers[there],
             neighbors=distinct.neighbors[centers, slots][there],
-            counts=counts[there].astype(np.float32),
+            counts=counts[there],
             distances=distances[there],
         )
 
@@ -250,20 +251,30 @@ class _CGCNNTrunks:
         )
 
 
-class _ModuleTrunks:
-    """Any networks, one after the other, on the distinct atoms alone."""
+class _ALIGNNTrunks:
+    """ALIGNN, one after the other, on the distinct atoms alone."""
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[ALIGNN]) -> None:
         self.networks = networks
-        self.angles = any(isinstance(network, ALIGNN) for network in networks)
-        self.rounds = max(
-            len(network.bond_convolutions if isinstance(network, ALIGNN) else network.convolutions)
-            for network in networks
-        )
+        self.rounds = max(len(network.bond_convolutions) for network in networks)
 
     def pooled(self, graphs: PackedGraphs, device: torch.device) -> list[Tensor]:
-        """(n_graphs, dim) of each network."""
-        distinct = distinct_atoms(graphs, self.rounds, angles=self.angles)
+        """(n_graphs, dim) of each network.
+
+        The angles grow with the square of the places for neighbours: structures that need about
+        as many run together.
+        """
+        widths = (graphs.widths - graphs.k + _STEP - 1) // _STEP
+        parts, order = [], []
+        for width in np.unique(widths):
+            chosen = np.flatnonzero(widths == width)
+            parts.append(self._of_one_width(graphs.select(chosen), device))
+            order.append(chosen)
+        back = torch.from_numpy(np.argsort(np.concatenate(order))).to(device)
+        return [torch.cat(vectors)[back] for vectors in zip(*parts, strict=True)]
+
+    def _of_one_width(self, graphs: PackedGraphs, device: torch.device) -> list[Tensor]:
+        distinct = distinct_atoms(graphs, self.rounds, angles=True)
         ends = np.cumsum(distinct.sizes)
         found: list[list[Tensor]] = [[] for _ in self.networks]
         first = 0
@@ -278,6 +289,7 @@ class _ModuleTrunks:
                 neighbors=torch.from_numpy(distinct.neighbors[atoms] - start),
                 distances=torch.from_numpy(graphs.distances[chosen]),
                 vectors=torch.from_numpy(graphs.vectors[chosen]),
+                shares=torch.from_numpy(graphs.shares[chosen]),
                 graph_index=torch.from_numpy(graph_index),
                 sizes=torch.from_numpy(distinct.sizes[first:last]),
             ).to(device)
