@@ -131,25 +131,35 @@ class CrystalNetwork:
         return np.concatenate([*outputs, pooled], axis=1)
 
     def _atoms(self, graphs: PackedGraphs, neighbors: npt.NDArray[Any]) -> Float32:
-        """(n_atoms, d), after the last convolution."""
+        """(n_atoms, d), after the last convolution.
+
+        Only the bonds that are there are summed, one by one, so that what is said of a crystal
+        does not depend on how wide the others in the batch make the arrays.
+        """
+        centers, places = np.nonzero(graphs.shares)
+        others = neighbors[centers, places]
+        shares = graphs.shares[centers, places][:, None]
+        bonds = self._gaussians(graphs.distances[centers, places])
+        owners, starts = np.unique(centers, return_index=True)
         atoms: Float32 = self.elements[graphs.atomic_numbers]
-        bonds = self._gaussians(graphs.distances)
-        shares = graphs.shares[..., None]
         for layer in range(self.n_convolutions):
             part = {
                 name: self.weights[f"{layer}.{name}"]
                 for name in ("atom", "bias", "neighbor", "bond", "sum_scale", "sum_shift")
             }
             total = bonds @ part["bond"]
-            total += (atoms @ part["atom"] + part["bias"])[:, None, :]
-            total += (atoms @ part["neighbor"])[neighbors]
+            total += (atoms @ part["atom"] + part["bias"])[centers]
+            total += (atoms @ part["neighbor"])[others]
             gate, core = np.split(total, 2, axis=-1)
-            message = (shares * _sigmoid(gate) * _softplus(core)).sum(axis=1)
-            atoms = _softplus(atoms + message * part["sum_scale"] + part["sum_shift"])
+            heard = np.zeros_like(atoms)
+            if len(owners):
+                messages = shares * _sigmoid(gate) * _softplus(core)
+                heard[owners] = np.add.reduceat(messages, starts)
+            atoms = _softplus(atoms + heard * part["sum_scale"] + part["sum_shift"])
         return atoms
 
     def _gaussians(self, distances: Float32) -> Float32:
-        """(n_atoms, width, n_gaussians); 0 for an infinite distance."""
+        """(n_bonds, n_gaussians), from the lengths (n_bonds,)."""
         centers = np.linspace(0.0, self.cutoff, self.n_gaussians, dtype=np.float32)
         inverse_width = np.float32((self.n_gaussians - 1) / self.cutoff)
         exponent = np.square((distances[..., None] - centers) * inverse_width)

@@ -36,6 +36,8 @@ SHARES: Final = tuple(
 )
 """Of the quantiles that the calibration starts from."""
 
+_DIGITS: Final = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForestParts:
@@ -85,11 +87,13 @@ class ForestParts:
 
 
 def trunk_answers(trunks: Sequence[CrystalNetwork], graphs: PackedGraphs) -> FloatArray:
-    """(n_graphs, n_outputs), the mean of the networks' answers, normalised as in training."""
+    """(n_graphs, n_outputs), the mean of the networks' answers, normalised as in training.
+
+    Rounded: an answer alone and one in a batch differ in the last digits, and a tree may part them.
+    """
     n_outputs = len(trunks[0].outputs)
-    return np.asarray(
-        np.mean([net.describe(graphs)[:, :n_outputs] for net in trunks], axis=0, dtype=np.float64)
-    )
+    answers = [net.describe(graphs)[:, :n_outputs] for net in trunks]
+    return np.asarray(np.mean(answers, axis=0, dtype=np.float64).round(_DIGITS))
 
 
 def raw_quantiles(found: FloatArray) -> RawQuantiles:

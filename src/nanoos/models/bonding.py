@@ -24,6 +24,7 @@ _PAIR_PRIOR: Final = 5.0  # bonds of prior weight at the sum of the radii
 _ATOM_PRIOR: Final = 20.0  # atoms of prior weight at the mean over all elements
 _ISOTROPIC: Final = 0.05  # weight of a round surrounding, for atoms with one shell only
 _SAME_SHELL: Final = 2e-3  # relative difference of two distances of one shell
+_WEAKEST: Final = 1e-8  # bond strength of an atom whose neighbours are all beyond the cutoff
 _FAR_A: Final = 9.0  # stands for a neighbour that is not there
 
 ATOM_QUANTITIES: Final = ("shortest", "strength", "reach", "spacing")
@@ -116,13 +117,14 @@ class BondReference:
         """(n_atoms, 4): shortest bond, strength, 12th and mean distance, relative to usual."""
         centers = graphs.atomic_numbers.astype(np.int64)
         usual = self.lengths[centers[:, None], neighbors].astype(np.float64)
-        strength = np.log(np.exp((usual - distances) / _SOFTNESS_A).sum(axis=1))
+        strength = (graphs.shares * np.exp((usual - distances) / _SOFTNESS_A)).sum(axis=1)
+        nearest = distances[:, : graphs.k]
         own = np.stack(
             [
                 np.log(distances / usual).min(axis=1),
-                strength,
-                np.log(distances[:, -1]),
-                np.log(distances.mean(axis=1)),
+                np.log(np.maximum(strength, _WEAKEST)),
+                np.log(nearest[:, -1]),
+                np.log(nearest.mean(axis=1)),
             ],
             axis=1,
         )
@@ -174,7 +176,7 @@ def descriptor_names() -> tuple[str, ...]:
 
 
 def _neighbor_numbers(graphs: PackedGraphs) -> npt.NDArray[np.int64]:
-    """(n_atoms, k), atomic number of each neighbour."""
+    """(n_atoms, width), atomic number of each neighbour."""
     starts = np.repeat(np.cumsum(graphs.sizes) - graphs.sizes, graphs.sizes)
     return graphs.atomic_numbers.astype(np.int64)[graphs.neighbors + starts[:, None]]
 
@@ -203,13 +205,14 @@ def _order(graphs: PackedGraphs) -> FloatArray:
 
     Widest and narrowest are the extreme second moments of the directions to the neighbours; an
     atom at the edge of a molecule is lopsided, with all its neighbours on one side. Weights fall
-    to zero at the last distance, so it does not matter which atoms of its shell were kept.
+    to zero at the k-th distance, so it does not matter which atoms of its shell come first.
     """
     distances = _finite(graphs.distances)
-    missing = (~np.isfinite(graphs.distances)).mean(axis=1)
-    same = (np.diff(distances, axis=1) < _SAME_SHELL * distances[:, 1:]).mean(axis=1)
+    nearest = distances[:, : graphs.k]
+    missing = (~np.isfinite(graphs.distances[:, : graphs.k])).mean(axis=1)
+    same = (np.diff(nearest, axis=1) < _SAME_SHELL * nearest[:, 1:]).mean(axis=1)
     unit = graphs.vectors / np.maximum(distances[..., None], 1e-6)
-    weights = np.maximum(1 - distances / distances[:, -1:], 0)
+    weights = np.maximum(1 - distances / nearest[:, -1:], 0)
     near = weights * np.exp(-(distances - distances[:, :1]) / _SOFTNESS_A)
     moments = np.einsum("aj,ajx,ajy->axy", weights, unit, unit) + _ISOTROPIC / 3 * np.eye(3)
     moments /= weights.sum(axis=1)[:, None, None] + _ISOTROPIC

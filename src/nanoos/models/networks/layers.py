@@ -94,7 +94,7 @@ class _GatedSum(torch.autograd.Function):
         ctx: Any, gate_and_core: Tensor, shares: Tensor, centers: Tensor, n_atoms: int
     ) -> Tensor:
         gate, core = gate_and_core.chunk(2, dim=-1)
-        weight = torch.sigmoid(gate) * shares[:, None]
+        weight = torch.sigmoid(gate) * shares[:, None].to(gate.dtype)
         message = functional.softplus(core)
         ctx.save_for_backward(gate_and_core, weight, message, centers)
         total = gate.new_zeros(n_atoms, gate.shape[1])
