@@ -54,8 +54,8 @@ class CGCNNConvolution(nn.Module):
     def forward(self, atoms: Tensor, bonds: "Bonds") -> Tensor:
         """(n_atoms, dim) from ``atoms`` (n_atoms, dim)."""
         total = self.bond(bonds.expanded)
-        total = total + functional.embedding(bonds.centers, self.atom(atoms))
-        total = total + functional.embedding(bonds.neighbors, self.neighbor(atoms))
+        total += functional.embedding(bonds.centers, self.atom(atoms))
+        total += functional.embedding(bonds.neighbors, self.neighbor(atoms))
         heard = gated_sum(self.message_norm(total), bonds.shares, bonds.centers, len(atoms))
         return functional.softplus(atoms + self.sum_norm(heard))
 

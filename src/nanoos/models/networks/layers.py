@@ -94,20 +94,20 @@ class _GatedSum(torch.autograd.Function):
         ctx: Any, gate_and_core: Tensor, shares: Tensor, centers: Tensor, n_atoms: int
     ) -> Tensor:
         gate, core = gate_and_core.chunk(2, dim=-1)
-        weight = torch.sigmoid(gate) * shares[:, None].to(gate.dtype)
-        message = functional.softplus(core)
-        ctx.save_for_backward(gate_and_core, weight, message, centers)
+        opened, message = torch.sigmoid(gate), functional.softplus(core)
+        shares = shares[:, None].to(gate.dtype)
+        ctx.save_for_backward(gate_and_core, opened, message, shares, centers)
         total = gate.new_zeros(n_atoms, gate.shape[1])
-        return total.index_add_(0, centers, weight * message)
+        return total.index_add_(0, centers, (opened * message).mul_(shares))
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        gate_and_core, weight, message, centers = ctx.saved_tensors
-        gate, core = gate_and_core.chunk(2, dim=-1)
-        weighted = weight * functional.embedding(centers, upstream)
-        closing = torch.sigmoid(-gate)
-        found = torch.cat([weighted * message * closing, weighted * torch.sigmoid(core)], dim=-1)
-        return found, None, None, None
+        gate_and_core, opened, message, shares, centers = ctx.saved_tensors
+        core = gate_and_core.chunk(2, dim=-1)[1]
+        weighted = upstream.index_select(0, centers).mul_(shares).mul_(opened)
+        by_gate = (1.0 - opened).mul_(message).mul_(weighted)
+        by_core = torch.sigmoid(core).mul_(weighted)
+        return torch.cat([by_gate, by_core], dim=-1), None, None, None
 
 
 def gated_sum(gate_and_core: Tensor, shares: Tensor, centers: Tensor, n_atoms: int) -> Tensor:
