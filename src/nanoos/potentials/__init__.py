@@ -1,6 +1,7 @@
 """Energies, forces and stresses from interatomic potentials, behind one interface."""
 
 from nanoos.potentials.base import Potential, PotentialResult
+from nanoos.potentials.batched_relaxation import relax_many
 from nanoos.potentials.coverage import check_elements, covered_elements, potentials_covering
 from nanoos.potentials.references import (
     ElementReference,
@@ -38,6 +39,7 @@ __all__ = [
     "load_references",
     "potentials_covering",
     "relax",
+    "relax_many",
     "set_device",
     "set_threads",
     "write_references",

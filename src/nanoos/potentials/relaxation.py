@@ -1,7 +1,7 @@
 """Relaxation of positions and cell to the nearest minimum, with the symmetry kept."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ def relax(
     steps: list[RelaxationStep] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ASE on logm accuracy, spglib on its own deprecations
-        target = _constrained(
+        target = constrained(
             atoms,
             relax_cell=relax_cell,
             keep_symmetry=keep_symmetry,
@@ -109,16 +109,20 @@ def relax(
             atoms, target, steps, fmax=fmax, max_steps=max_steps, progress=progress
         )
     if not converged:
-        last = steps[-1]
-        raise EngineError(
-            f"{structure.formula}: not converged after {max_steps} steps with {potential.name}: "
-            f"largest force {last.max_force_ev_a:.4f} eV/Å, wanted {fmax:g}.",
-            hint="Raise max_steps, loosen fmax, or start from a better geometry.",
-            details={"max_force_ev_a": last.max_force_ev_a, "fmax": fmax, "steps": len(steps) - 1},
-            code="not_converged",
-        )
-    final = _from_atoms(atoms, structure)
+        raise not_converged(structure, potential, steps, fmax=fmax, max_steps=max_steps)
+    final = from_atoms(atoms, structure)
     (result,) = potential.compute([final])
+    return finished(structure, final, result, steps, before)
+
+
+def finished(
+    structure: Structure,
+    final: Structure,
+    result: PotentialResult,
+    steps: Sequence[RelaxationStep],
+    before: str,
+) -> Relaxation:
+    """A converged relaxation from where it began, where it ended and the steps between."""
     return Relaxation(
         structure=final,
         result=result,
@@ -150,9 +154,7 @@ def max_displacement_a(before: Structure, after: Structure) -> float:
     return float(np.linalg.norm(cartesian, axis=1).max())
 
 
-def _constrained(
-    atoms: Any, *, relax_cell: bool, keep_symmetry: bool, pressure_ev_a3: float
-) -> Any:
+def constrained(atoms: Any, *, relax_cell: bool, keep_symmetry: bool, pressure_ev_a3: float) -> Any:
     """What the optimiser moves: the atoms, or atoms and cell."""
     from ase.constraints import FixSymmetry
     from ase.filters import FrechetCellFilter
@@ -182,10 +184,10 @@ def _minimise(
         forces: FloatArray = target.get_forces()
         largest = float(np.sqrt((forces**2).sum(axis=1).max()))
         energy = float(atoms.get_potential_energy())
-        _check_sane(atoms, energy, largest, start_volume)
+        check_sane(float(atoms.get_volume()) / start_volume, energy, largest)
         steps.append(
             RelaxationStep(
-                energy_ev=energy, max_force_ev_a=largest, structure=_from_atoms(atoms, None)
+                energy_ev=energy, max_force_ev_a=largest, structure=from_atoms(atoms, None)
             )
         )
         if progress is not None:
@@ -198,19 +200,42 @@ def _minimise(
         return bool(optimiser.run(fmax=fmax, steps=max_steps))
     except (InvalidInputError, np.linalg.LinAlgError, FloatingPointError) as error:
         # atoms that fly apart leave the cutoff, or the cell becomes singular
-        raise _exploded(f"{error}", len(steps)) from error
+        raise exploded(f"{error}", len(steps)) from error
 
 
-def _check_sane(atoms: Any, energy: float, largest: float, start_volume: float) -> None:
-    """Stop where the numbers no longer describe a crystal."""
-    ratio = float(atoms.get_volume()) / start_volume
+def check_sane(volume_ratio: float, energy: float, largest: float) -> None:
+    """Stop where the numbers no longer describe a crystal.
+
+    Raises:
+        EngineError: code ``exploded``.
+    """
     if not (np.isfinite(energy) and np.isfinite(largest)) or largest > _MAX_FORCE_EV_A:
-        raise _exploded(f"energy {energy} eV, largest force {largest} eV/Å", 0)
-    if not _MIN_VOLUME_RATIO < ratio < _MAX_VOLUME_RATIO:
-        raise _exploded(f"the volume became {ratio:.2f} times what it was", 0)
+        raise exploded(f"energy {energy} eV, largest force {largest} eV/Å", 0)
+    if not _MIN_VOLUME_RATIO < volume_ratio < _MAX_VOLUME_RATIO:
+        raise exploded(f"the volume became {volume_ratio:.2f} times what it was", 0)
 
 
-def _exploded(what: str, step: int) -> EngineError:
+def not_converged(
+    structure: Structure,
+    potential: Potential,
+    steps: Sequence[RelaxationStep],
+    *,
+    fmax: float,
+    max_steps: int,
+) -> EngineError:
+    """What to say of a relaxation that used up its steps."""
+    last = steps[-1]
+    return EngineError(
+        f"{structure.formula}: not converged after {max_steps} steps with {potential.name}: "
+        f"largest force {last.max_force_ev_a:.4f} eV/Å, wanted {fmax:g}.",
+        hint="Raise max_steps, loosen fmax, or start from a better geometry.",
+        details={"max_force_ev_a": last.max_force_ev_a, "fmax": fmax, "steps": len(steps) - 1},
+        code="not_converged",
+    )
+
+
+def exploded(what: str, step: int) -> EngineError:
+    """What to say of a geometry that no longer is a crystal."""
     return EngineError(
         f"The relaxation ran away: {what}.",
         hint="Start from a more reasonable geometry, or another potential.",
@@ -219,7 +244,8 @@ def _exploded(what: str, step: int) -> EngineError:
     )
 
 
-def _from_atoms(atoms: Any, template: Structure | None) -> Structure:
+def from_atoms(atoms: Any, template: Structure | None) -> Structure:
+    """ASE atoms as a structure, with charges, spins and label of the template."""
     return Structure(
         lattice=np.array(atoms.cell.array),
         species=tuple(atoms.get_chemical_symbols()),
