@@ -9,6 +9,7 @@
 pass and goes on where it stopped. ``forest`` and ``alignn`` calibrate, measure and write the file
 that the package ships. Rows of the split ``val`` are halved by formula: one half chooses, the
 other calibrates. Rows of ``test`` are looked at with --test only, once, when all is chosen.
+``forest --studies FILE`` also learns from convergence studies of your own.
 """
 
 import argparse
@@ -41,11 +42,13 @@ from nanoos.kpoints.forest_model import (
 from nanoos.kpoints.mesh import kdist_from_length, mesh_of
 from nanoos.kpoints.quantile_forest import QuantileForest
 from nanoos.kpoints.quantile_network import QuantileHead, QuantileNetwork, RankScale
+from nanoos.kpoints.studies import StudyFile
 from nanoos.models.checkpoints import load_checkpoint, shipped_checkpoints
 from nanoos.models.domain import DomainModel, fragments, shaken
 from nanoos.models.reliability import beta_binomial_interval, bootstrap_mean_interval
 from nanoos.structures import Structure
 from nanoos.structures.elements import SYMBOLS
+from nanoos.structures.structure import reduced_formula
 from nanoos.training.data import load_graphs, save_graphs
 
 STEP_A = 5.0
@@ -165,6 +168,38 @@ def load_data(folder: Path, cache: Path) -> Data:
 
 def shipped(name: str) -> Path:
     return next(path for path in shipped_checkpoints() if path.stem == name)
+
+
+def with_studies(data: Data, path: Path) -> Data:
+    """The rows and, after them, the studies of ``path`` to learn from (``nanoos converge --export``).
+
+    Those whose composition chooses, calibrates or tests are left out.
+    """
+    held = {
+        reduced_formula(one.composition)
+        for one, split in zip(data.structures, data.table["split"], strict=True)
+        if split != "train"
+    }
+    labelled = StudyFile(path).labelled()
+    new = [(s, x) for s, x in labelled if reduced_formula(s.composition) not in held]
+    print(f"{len(new)} of {len(labelled)} studies added to the rows to learn from")
+    if not new:
+        return data
+    structures = [structure for structure, _ in new]
+    rows = {
+        "reduced_formula": [reduced_formula(one.composition) for one in structures],
+        "split": ["train"] * len(new),
+        "kpoint_length_A": [length for _, length in new],
+    }
+    graphs = PackedGraphs.from_structures(structures, k=12, cutoff=8.0)
+    return replace(
+        data,
+        table=pd.concat([data.table, pd.DataFrame(rows)], ignore_index=True),
+        structures=[*data.structures, *structures],
+        graphs=PackedGraphs.concatenate([data.graphs, graphs]),
+        descriptors=np.vstack([data.descriptors, kpoint_descriptors(structures, data.elements)]),
+        lengths=np.append(data.lengths, rows["kpoint_length_A"]),
+    )
 
 
 # -- networks ------------------------------------------------------------------------------
@@ -338,7 +373,13 @@ def make_forest(given: argparse.Namespace) -> None:
     file = given.cache / "answers.npy"
     if not file.exists():
         np.save(file, trunk_answers(trunks, data.graphs))
-    forest = grown(np.hstack([data.descriptors, np.load(file)]).astype(np.float32), data)
+    answers = np.load(file)
+    if given.studies is not None:
+        data = with_studies(data, given.studies)
+        added = np.arange(len(answers), len(data.lengths))
+        if len(added):
+            answers = np.vstack([answers, trunk_answers(trunks, data.graphs.select(added))])
+    forest = grown(np.hstack([data.descriptors, answers]).astype(np.float32), data)
     parts = ForestParts(elements=data.elements, forest=forest, trunks=trunks)
     networks = tuple(quantile_network(path, scale) for path in given.network)
     if networks:
@@ -570,6 +611,8 @@ def main() -> None:
         one.add_argument("--cache", type=Path, required=True)
         one.add_argument("--weights", type=Path, default=Path("src/nanoos/kpoints/weights"))
         one.add_argument("--test", action="store_true")
+        if name == "forest":
+            one.add_argument("--studies", type=Path, help="from nanoos converge --export")
     given = parser.parse_args()
     {"network": train_network, "forest": make_forest, "alignn": make_alignn}[given.command](given)
 

@@ -22,6 +22,7 @@ from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
+from nanoos.services.kpoint_studies import KpointStudyService
 from nanoos.services.kpoints import KpointService
 from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
@@ -72,6 +73,7 @@ def build_services(settings: Settings) -> Services:
         predictions=predictions,
         features=FeatureService(database, artifacts, structures, jobs),
         kpoints=KpointService(structures),
+        kpoint_studies=KpointStudyService(database, jobs, simulations),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,

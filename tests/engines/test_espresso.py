@@ -41,16 +41,49 @@ def _espresso(shared, tmp_path_factory):
 
 
 class TestEspresso(EngineContract):
+    """Workflows of a start or two."""
+
+    name = "QE"
+    quick: ClassVar = {"scf": CHEAP, "nscf": {**CHEAP, "dense_kdist": 1.3}}
+    elsewhere: ClassVar = frozenset(
+        ("relax", "vc_relax", "bands", "dos", "equation_of_state", "kpoint_convergence")
+    )
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def structure(cls) -> Structure:
+        return silicon()
+
+    def test_provenance_names_pseudopotentials_and_level(self, runs):
+        folder, result, _ = runs["scf"]
+        parameters = result.provenance.parameters
+        assert parameters["level_of_theory"]["functional"] == "PBE"
+        assert "PseudoDojo" in parameters["level_of_theory"]["reference"]
+        name, sha256 = parameters["pseudopotentials"]["files"]["Si"]
+        assert result.provenance.inputs_sha256[name] == sha256
+        assert result.provenance.software["quantum-espresso"]
+        assert result.labels["why_spin"]
+        assert not (folder / "output" / SCRATCH).exists()
+
+    def test_the_gap_on_the_dense_mesh(self, runs):
+        _, nscf, _ = runs["nscf"]
+        assert nscf.values["direct_gap_ev"] >= nscf.values["band_gap_ev"] > 0.3
+
+
+@pytest.mark.slow
+class TestEspressoWorkflows(EngineContract):
+    """The others, of many starts."""
+
     name = "QE"
     quick: ClassVar = {
-        "scf": CHEAP,
         "relax": CHEAP,
         "vc_relax": {**CHEAP, "pressure_tolerance_gpa": 0.5, "energy_tolerance_ev": 0.01},
-        "nscf": {**CHEAP, "dense_kdist": 1.3},
         "bands": {**CHEAP, "band_points": 5},
         "dos": {**CHEAP, "dense_kdist": 1.3, "dos_step_ev": 0.1},
         "equation_of_state": {**CHEAP, "eos_points": 5, "eos_strain": 0.15},
+        "kpoint_convergence": {"ecutwfc_ry": 12, "tolerance_ev": 0.2, "max_length_a": 60},
     }
+    elsewhere: ClassVar = frozenset(("scf", "nscf"))
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -65,8 +98,6 @@ class TestEspresso(EngineContract):
         assert bands.labels["valence_top_at"] == "G"
         lines = (folder / "output" / "bands.csv").read_text().splitlines()
         assert len(lines) == 1 + len(bands.series["path_distance_per_a"])
-        _, nscf, _ = runs["nscf"]
-        assert nscf.values["direct_gap_ev"] >= nscf.values["band_gap_ev"] > 0.3
 
     def test_density_of_states_holds_all_bands(self, runs):
         _, dos, _ = runs["dos"]
@@ -76,17 +107,6 @@ class TestEspresso(EngineContract):
         assert total / 2 == pytest.approx(round(total / 2), abs=0.01)
         filled = energies < dos.values["fermi_level_ev"]
         assert np.trapezoid(states[filled], energies[filled]) == pytest.approx(8, abs=0.1)
-
-    def test_provenance_names_pseudopotentials_and_level(self, runs):
-        folder, result, _ = runs["scf"]
-        parameters = result.provenance.parameters
-        assert parameters["level_of_theory"]["functional"] == "PBE"
-        assert "PseudoDojo" in parameters["level_of_theory"]["reference"]
-        name, sha256 = parameters["pseudopotentials"]["files"]["Si"]
-        assert result.provenance.inputs_sha256[name] == sha256
-        assert result.provenance.software["quantum-espresso"]
-        assert result.labels["why_spin"]
-        assert not (folder / "output" / SCRATCH).exists()
 
     def test_every_geometry_is_kept_with_its_numbers(self, runs):
         folder, result, _ = runs["vc_relax"]
@@ -119,6 +139,7 @@ def engine_command() -> list[str]:
     return list(find_program().command)
 
 
+@pytest.mark.slow
 def test_force_is_minus_the_slope_of_the_energy(engine, tmp_path):
     """With the cell fixed the basis is, too, so this holds at any cutoff."""
     step = 0.002
@@ -139,6 +160,7 @@ def test_pressure_rises_when_the_crystal_is_squeezed(engine, tmp_path):
     assert np.trace(tight.stress) < 0
 
 
+@pytest.mark.slow
 def test_an_scf_that_does_not_converge_is_a_failure_with_its_attempts(engine, tmp_path):
     parameters = {**CHEAP, "max_scf_steps": 2, "remedies": "numerical"}
     with pytest.raises(EngineError) as caught:
@@ -182,6 +204,7 @@ def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
     assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_clean_stop_is_a_checkpoint(engine, tmp_path):
     """pw.x is stopped by its own clock and goes on where it was, to the same energy."""
     slow = {**CHEAP, "conv_thr_ry_per_atom": 1e-11, "kmesh": [4, 4, 3]}

@@ -27,6 +27,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("predict", "predict:app", "Predict properties of the crystals in files or folders."),
             ("features", "features:app", "Crystal graphs and scalars of the crystals in files."),
             ("kpoints", "kpoints:app", "The k-point mesh at which energies of crystals converge."),
+            ("converge", "converge:app", "The k-point mesh of a crystal by calculation, as a job."),
             ("relax", "relax:app", "Relax a crystal with a universal potential, symmetry kept."),
             ("structures", "structures:app", "Import, list, show, export and delete structures."),
             ("show", "show:app", "Every prediction and result of a structure, with its origin."),

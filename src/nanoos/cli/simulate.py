@@ -65,10 +65,10 @@ def simulate(
     """
     from nanoos.engines import get_engine
 
-    parameters = dict(_parameter(text) for text in set_ or ())
+    parameters = dict(given_parameter(text) for text in set_ or ())
     workflow = workflow or get_engine(engine).default_workflow
     with settings_and_services() as (settings, lab):
-        record = _stored(lab, what)
+        record = stored_structure(lab, what)
         simulation = lab.simulations.submit(
             record.id,
             local_user(),
@@ -78,7 +78,7 @@ def simulate(
             priority=priority,
         )
         if wait:
-            simulation = _followed(settings, lab, simulation.id)
+            simulation = followed(settings, lab, simulation.id)
     if as_json:
         print_document(simulation)
     else:
@@ -92,7 +92,7 @@ def simulate(
         )
 
 
-def _parameter(text: str) -> tuple[str, Any]:
+def given_parameter(text: str) -> tuple[str, Any]:
     """``name=value``; numbers, true, false, null and lists as in JSON, all else as text."""
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
@@ -103,7 +103,7 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name.strip(), value
 
 
-def _stored(lab: "Services", what: str) -> "StructureRecord":
+def stored_structure(lab: "Services", what: str) -> "StructureRecord":
     """The stored structure that is meant; one from a file is stored first."""
     from nanoos.structures import read_structure
 
@@ -115,7 +115,7 @@ def _stored(lab: "Services", what: str) -> "StructureRecord":
     return record
 
 
-def _followed(settings: "Settings", lab: "Services", simulation_id: "uuid.UUID") -> "Simulation":
+def followed(settings: "Settings", lab: "Services", simulation_id: "uuid.UUID") -> "Simulation":
     """The simulation when it has ended; a worker in this process takes it unless another does."""
     from nanoos.worker import LocalWorker
 

@@ -1,8 +1,8 @@
 """Frozen records that travel between the parts: predictions, results and where they come from."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from nanoos.core.properties import ordered
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 QUANTILE_LEVELS: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 """Two-sided interval levels stored with a calibrated prediction; others are interpolated."""
+
+MIXED_PBE: Final = "PBE/PBE+U"
+_U_METALS: Final = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
+_U_ANIONS: Final = frozenset({"O", "F"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,17 @@ class LevelOfTheory:
     functional: str
     corrections: str
     reference: str
+
+    def for_elements(self, elements: Collection[str]) -> "LevelOfTheory":
+        """What it means for a crystal of these elements.
+
+        ``PBE/PBE+U`` is what Materials Project mixes: U for oxides and fluorides of eight
+        transition metals (DOI 10.1103/PhysRevB.84.045115), plain PBE for everything else.
+        """
+        if self.functional != MIXED_PBE:
+            return self
+        with_u = bool(_U_METALS & set(elements)) and bool(_U_ANIONS & set(elements))
+        return replace(self, functional="PBE+U" if with_u else "PBE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
 """Convergence studies: what a simulation found, kept so that models learn from it.
 
 A study is the energy on a series of meshes. Its outcome is a length with the same meaning as the
-labels of the models: the shortest one from which on no finer mesh changes the energy by more than
-the tolerance.
+labels of the models: see :func:`converged_length`.
 """
 
 import json
@@ -11,18 +10,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any, Final, Self
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.kpoints.base import KpointPrediction
+from nanoos.kpoints.mesh import kdist_from_length, length_from_kdist
 from nanoos.structures import Structure
 
 FORMAT: Final = 1
 TOLERANCE_EV: Final = 0.001
 """Of the energy of the cell, as for the labels of the models; DOI 10.1016/j.commatsci.2019.02.006."""
 
-MIN_CONFIRMING: Final = 2
-"""Finer meshes that must agree before a length counts as converged."""
+STEP_A: Final = 5.0
+"""Between successive lengths of a study, Å; the first one is a step long."""
+
+CONFIRMING_A: Final = 25.0
+"""A length counts as converged when the meshes of the next five steps agree with it."""
+
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,7 @@ class ConvergenceStudy:
 
     @property
     def converged_length(self) -> float | None:
-        """Å; None where the finest meshes do not agree yet. See :func:`converged_length`."""
+        """Å; None where the study has not come that far. See :func:`converged_length`."""
         return converged_length(self.energies, self.tolerance_ev)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,22 +115,95 @@ class ConvergenceStudy:
         )
 
 
-def converged_length(energies: Sequence[MeshEnergy], tolerance_ev: float) -> float | None:
-    """The shortest length whose energy all finer meshes share within the tolerance, Å.
+def study_lengths(most_a: float) -> Iterator[float]:
+    """The lengths that a study tries, Å: 5, 10, 15, ... up to ``most_a``."""
+    length = STEP_A
+    while length <= most_a + _ROUNDING:
+        yield length
+        length += STEP_A
 
-    Lengths with the same mesh count once. None where fewer than two finer meshes confirm it:
-    nothing is extrapolated.
+
+def converged_length(energies: Sequence[MeshEnergy], tolerance_ev: float) -> float | None:
+    """The length at which the energy is converged, Å, as JARVIS-DFT means it.
+
+    It is the shortest length whose mesh changes the energy of the cell by no more than the
+    tolerance against the next coarser mesh, and with which the meshes of the next five steps of
+    5 Å agree, too (DOI 10.1016/j.commatsci.2019.02.006). Where they do not, the search goes on:
+    nothing is extrapolated. Lengths with the same mesh count once, as the shortest of them.
 
     Args:
         energies: By ascending length.
         tolerance_ev: Of the energy of the cell, eV.
+
+    Returns:
+        None where the study has not come that far.
     """
     distinct = list({one.divisions: one for one in reversed(energies)}.values())[::-1]
-    for index, one in enumerate(distinct[: len(distinct) - MIN_CONFIRMING]):
-        finer = distinct[index + 1 :]
-        if all(abs(other.energy_ev - one.energy_ev) <= tolerance_ev for other in finer):
+    for coarser, one in pairwise(distinct):
+        if abs(one.energy_ev - coarser.energy_ev) > tolerance_ev:
+            continue
+        last = one.length + CONFIRMING_A
+        if energies[-1].length < last - _ROUNDING:
+            return None
+        within = [e for e in energies if one.length < e.length <= last + _ROUNDING]
+        if all(abs(e.energy_ev - one.energy_ev) <= tolerance_ev for e in within):
             return one.length
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a prediction did against a study of the same structure. Spacings in Å^-1, with the 2π.
+
+    Attributes:
+        prediction: What was predicted.
+        kdist: Of the converged length.
+        mesh: Of the converged length.
+        within: Whether the converged spacing lies in the predicted interval.
+        fine_enough: Whether the predicted mesh is at least as fine as the converged one.
+        extra_points: Points of the predicted mesh over those of the converged one.
+        length_error_a: Predicted (median) minus converged length, Å.
+    """
+
+    prediction: KpointPrediction
+    kdist: float
+    mesh: tuple[int, int, int]
+    within: bool
+    fine_enough: bool
+    extra_points: float
+    length_error_a: float
+
+    def sentence(self) -> str:
+        """What it says, for people."""
+        said = self.prediction
+        holds = "lies in" if self.within else "lies outside"
+        fine = "fine enough" if self.fine_enough else "too coarse"
+        mesh = " x ".join(str(n) for n in said.mesh.divisions)
+        return (
+            f"The converged spacing {self.kdist:.4f} Å^-1 {holds} the interval {said.kdist_lower:.4f} "
+            f"to {said.kdist_upper:.4f} that {said.model} {said.version} gives at {said.level:g}; its "
+            f"mesh {mesh} is {fine} ({self.extra_points:.2f} times the points needed)."
+        )
+
+
+def judge(study: ConvergenceStudy, prediction: KpointPrediction) -> Verdict | None:
+    """Compare a prediction with a study; None where the study has not converged."""
+    length = study.converged_length
+    if length is None:
+        return None
+    mesh = next(one.divisions for one in study.energies if one.length == length)
+    kdist = kdist_from_length(length)
+    lower, upper = prediction.kdist_lower, prediction.kdist_upper
+    predicted = prediction.mesh.divisions
+    return Verdict(
+        prediction=prediction,
+        kdist=kdist,
+        mesh=mesh,
+        within=lower * (1 - _ROUNDING) <= kdist <= upper * (1 + _ROUNDING),
+        fine_enough=all(p >= n for p, n in zip(predicted, mesh, strict=True)),
+        extra_points=prediction.mesh.n_points / prod(mesh),
+        length_error_a=length_from_kdist(prediction.kdist) - length,
+    )
 
 
 class StudyFile:
@@ -162,6 +243,10 @@ class StudyFile:
             return file.read(1) != b"\n"
 
     def labelled(self) -> list[tuple[Structure, float]]:
-        """Structures and their converged lengths, Å: rows that training may add to its own."""
-        found = ((study.structure, study.converged_length) for study in self)
+        """Structures and their converged lengths, Å: rows that training may add to its own.
+
+        Only of studies with the tolerance of the labels, 0.001 eV of the cell.
+        """
+        alike = (study for study in self if study.tolerance_ev == TOLERANCE_EV)
+        found = ((study.structure, study.converged_length) for study in alike)
         return [(structure, length) for structure, length in found if length is not None]

@@ -1,12 +1,13 @@
 """Predictions of a stored structure beside what was simulated for it."""
 
+import re
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from nanoos.core.errors import InvalidInputError, NotFoundError
-from nanoos.core.records import PropertyValue
+from nanoos.core.records import LevelOfTheory, PropertyValue
 from nanoos.services.access import Principal
 from nanoos.services.prediction_records import PredictionRecord, check_level
 from nanoos.services.predictions import PredictionService
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 _MOST_SIMULATIONS: Final = 200
+_SYMBOL: Final = re.compile(r"[A-Z][a-z]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,8 @@ class ComparisonService:
         check_level(level)
         prediction = self._prediction(structure_id, who, prediction_id)
         simulation, simulated = self._simulation(structure_id, who, simulation_id, prediction)
-        like, unlike = _divided(prediction.values, simulated)
+        elements = elements_of(prediction)
+        like, unlike = _divided(prediction.values, simulated, elements)
         if not like and unlike:
             raise InvalidInputError(
                 f"Nothing can be compared: {'; '.join(unlike.values())}.",
@@ -111,8 +114,8 @@ class ComparisonService:
                 code="unlike_quantities",
             )
         compared = compare_ml_vs_simulation(
-            {name: prediction.values[name] for name in like},
-            {name: simulated[name] for name in like},
+            {name: _resolved(prediction.values[name], elements) for name in like},
+            {name: _resolved(simulated[name], elements) for name in like},
             level=level,
         )
         quality = evaluate_prediction_quality(compared)
@@ -164,30 +167,60 @@ class ComparisonService:
                 + (f" with the id {simulation_id}." if simulation_id else "."),
                 hint="Submit one: POST /api/v1/simulations, or 'nanoos simulate'.",
             )
+        elements = elements_of(prediction)
         in_common = [one for one in completed if one[1].keys() & prediction.values.keys()]
-        comparable = [one for one in in_common if _divided(prediction.values, one[1])[0]]
+        comparable = [one for one in in_common if _divided(prediction.values, one[1], elements)[0]]
         return (comparable or in_common or completed)[0]
 
 
 def _divided(
-    predicted: Mapping[str, PropertyValue], simulated: Mapping[str, PropertyValue]
+    predicted: Mapping[str, PropertyValue],
+    simulated: Mapping[str, PropertyValue],
+    elements: Collection[str],
 ) -> tuple[list[str], dict[str, str]]:
-    """Properties that mean the same in both, and why the others do not."""
+    """Properties that mean the same in both for such a crystal, and why the others do not."""
     like, unlike = [], {}
     for name in sorted(predicted.keys() & simulated.keys()):
         one, other = predicted[name], simulated[name]
         if one.unit != other.unit:
             unlike[name] = f"{name} is predicted in {one.unit} and simulated in {other.unit}"
-        elif one.level_of_theory is None or one.level_of_theory != other.level_of_theory:
+        elif not _same_level(one.level_of_theory, other.level_of_theory, elements):
             unlike[name] = f"{name} is predicted as {_words(one)} and simulated as {_words(other)}"
         else:
             like.append(name)
     return like, unlike
 
 
-def comparable(one: PropertyValue, other: PropertyValue) -> bool:
-    """Whether two numbers mean the same: unit, functional, corrections and reference."""
-    return bool(_divided({"": one}, {"": other})[0])
+def _same_level(
+    one: LevelOfTheory | None, other: LevelOfTheory | None, elements: Collection[str]
+) -> bool:
+    """Whether two numbers mean the same; PBE/PBE+U is PBE where no element gets a U."""
+    if one is None or other is None:
+        return False
+    return one == other or one.for_elements(elements) == other.for_elements(elements)
+
+
+def _resolved(value: PropertyValue, elements: Collection[str]) -> PropertyValue:
+    """The value with the level of theory that it has for such a crystal."""
+    theory = value.level_of_theory
+    known = None if theory is None else theory.for_elements(elements)
+    return replace(value, level_of_theory=known)
+
+
+def comparable(one: PropertyValue, other: PropertyValue, elements: Collection[str]) -> bool:
+    """Whether two numbers mean the same: unit, functional, corrections and reference.
+
+    Args:
+        one: Of a crystal.
+        other: Of the same crystal.
+        elements: Its elements, which say whether ``PBE/PBE+U`` has a U.
+    """
+    return bool(_divided({"": one}, {"": other}, elements)[0])
+
+
+def elements_of(record: PredictionRecord) -> frozenset[str]:
+    """The elements of what a prediction is of."""
+    return frozenset(_SYMBOL.findall(str(record.metadata.get("formula", ""))))
 
 
 def _words(value: PropertyValue) -> str:

@@ -11,6 +11,7 @@ from nanoos.services.datasets import DatasetService
 from nanoos.services.features import FeatureService
 from nanoos.services.job_files import JobFiles
 from nanoos.services.jobs import JobService
+from nanoos.services.kpoint_studies import KpointStudyService
 from nanoos.services.kpoints import KpointService
 from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
@@ -37,6 +38,7 @@ class Services:
     predictions: PredictionService
     features: FeatureService
     kpoints: KpointService
+    kpoint_studies: KpointStudyService
     jobs: JobService
     job_files: JobFiles
     simulations: SimulationService

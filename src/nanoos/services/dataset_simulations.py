@@ -14,7 +14,7 @@ from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
 from nanoos.db import Database, JobTable, SimulationResultTable, SimulationTable
 from nanoos.services.access import Principal, visible
 from nanoos.services.dataset_records import SimulationRows
-from nanoos.services.simulated_properties import level_of_result
+from nanoos.services.simulated_properties import LEVEL_KEYS, STATED, level_of_result
 
 _BATCH: Final = 500
 
@@ -80,11 +80,14 @@ _PROVENANCE: Final = SimulationResultTable.record["provenance"]
 def _makers(
     session: Session, who: Principal, wanted: SimulationRows
 ) -> list[tuple[dict[str, str], int]]:
-    """Producer, version and weights of the results, each with how many there are."""
+    """Producer, version, weights and stated level of the results, each with how many there are."""
     keys = ("producer", "version", "weights_sha256")
+    stated = _PROVENANCE["parameters"][STATED]
     columns = [_PROVENANCE[key].as_string().label(key) for key in keys]
-    rows = session.execute(_query(who, wanted, *columns, func.count()).group_by(*keys))
-    return [(dict(zip(keys, row[:3], strict=True)), row[3]) for row in rows]
+    columns += [stated[key].as_string().label(key) for key in LEVEL_KEYS]
+    names = (*keys, *LEVEL_KEYS)
+    rows = session.execute(_query(who, wanted, *columns, func.count()).group_by(*names))
+    return [({n: x for n, x in zip(names, row, strict=False) if x}, row[-1]) for row in rows]
 
 
 def _only(makers: list[tuple[dict[str, str], int]], wanted: SimulationRows) -> dict[str, str]:

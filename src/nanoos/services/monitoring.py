@@ -20,7 +20,7 @@ from nanoos.db import (
     db_now,
     insert_if_absent,
 )
-from nanoos.services.comparisons import comparable
+from nanoos.services.comparisons import comparable, elements_of
 from nanoos.services.lab_events import MODEL_ALERT, MODEL_ALERT_RESOLVED, publish
 from nanoos.services.model_registry import ModelRegistryService, TrainedModel
 from nanoos.services.monitoring_figures import Figures, Observation, Problem, figures_of
@@ -175,7 +175,8 @@ class MonitoringService:
                 ).get(model.target)
                 if predicted is None or simulated is None or predicted.value is None:
                     continue
-                if simulated.value is None or not comparable(predicted, simulated):
+                alike = comparable(predicted, simulated, elements_of(record))
+                if simulated.value is None or not alike:
                     continue
                 taken.add(row.structure_id)
                 yield Observation(

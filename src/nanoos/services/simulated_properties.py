@@ -10,6 +10,8 @@ STATED: Final = "level_of_theory"
 """Key of a result's provenance parameters: an engine without a potential (DFT) says there what
 its numbers mean: ``{"functional", "corrections", "reference"}``."""
 
+LEVEL_KEYS: Final = ("functional", "corrections", "reference")
+
 _RELATIVE: Final = (
     "formation_energy",
     "e_above_hull",
@@ -28,33 +30,39 @@ def simulated_properties(
         values: Of the result, the unit in the name (``bulk_modulus_gpa``).
         provenance: Of the result.
     """
-    stated = dict(provenance.get("parameters") or {}).get(STATED)
+    stated = dict(provenance.get("parameters") or {}).get(STATED) or {}
     maker = {key: str(provenance.get(key) or "") for key in ("producer", "version")}
+    maker |= {key: str(text) for key, text in stated.items()}
     found: dict[str, PropertyValue] = {}
     for name, given in values.items():
         column = guess_target(name)
         number = None if column is None else column.value(given)
         if column is None or number is None:
             continue
-        level = (
-            level_of_result(maker, column.target)
-            if stated is None
-            else _of_property(LevelOfTheory(**stated), column.target)
-        )
+        level = level_of_result(maker, column.target)
         found[column.target] = PropertyValue(value=number, unit=column.unit, level_of_theory=level)
     return found
 
 
 def level_of_result(maker: Mapping[str, str], target: str) -> LevelOfTheory | None:
-    """What a number of a potential means; formation energies have a reference of their own.
+    """What a number of a result means.
 
     Args:
-        maker: ``producer`` and ``version`` of the result's provenance.
+        maker: ``producer`` and ``version`` of the result's provenance and, where the result states
+            its level of theory, ``functional``, ``corrections`` and ``reference``.
         target: Property.
 
     Returns:
-        None where the producer is no potential that is known here.
+        None where nothing is stated and the producer is no potential that is known here.
     """
+    if maker.get("functional"):
+        stated = LevelOfTheory(**{key: maker[key] for key in LEVEL_KEYS})
+        return _of_property(stated, target)
+    return _of_potential(maker, target)
+
+
+def _of_potential(maker: Mapping[str, str], target: str) -> LevelOfTheory | None:
+    """What a number of a potential means; formation energies have a reference of their own."""
     from nanoos.models.formation_energy import PotentialFormationEnergy
     from nanoos.potentials import POTENTIALS
 

@@ -1,6 +1,7 @@
 """The job that runs a simulation and tells the campaigns that wait for it."""
 
 import uuid
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +15,9 @@ from nanoos.services.campaign_progress import record_outcome
 from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 
+_LONGEST_S: Final = 30 * 86400.0
+"""Of one attempt: DFT and dynamics take days, and anybody can cancel a job."""
+
 
 def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> JobOutcome:
     """Run the engine in the job's folder; the result row is written with the job's end."""
@@ -24,6 +28,7 @@ def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> 
         structure,
         {**plan.parameters, "workflow": plan.workflow},
         context.run_dir,
+        timeout=_LONGEST_S,
         progress=context.progress,
     )
 

@@ -250,13 +250,8 @@ def _predicted_kdist(
     structure: Structure, confidence: float, reasons: dict[str, str]
 ) -> float | None:
     """The careful end of the k-point model's interval; None where it cannot answer."""
-    if structure.n_sites > MOST_SITES_FOR_THE_MODEL:
-        reasons["mesh"] = f"no k-point model for more than {MOST_SITES_FOR_THE_MODEL} atoms"
-        return None
-    try:
-        found = _prediction(structure, confidence)
-    except (InvalidInputError, UnavailableError) as error:
-        reasons["mesh"] = f"the k-point model does not answer ({error.message})"
+    found = predicted_mesh(structure, confidence, reasons)
+    if found is None:
         return None
     beyond = ", outside what it learnt from" if found.out_of_domain else ""
     reasons["mesh"] = (
@@ -264,6 +259,20 @@ def _predicted_kdist(
         f"k-point model {found.model} {found.version}{beyond}"
     )
     return found.kdist_lower
+
+
+def predicted_mesh(
+    structure: Structure, confidence: float, reasons: dict[str, str]
+) -> KpointPrediction | None:
+    """What the k-point model says; None where it cannot, and ``reasons["mesh"]`` tells why."""
+    if structure.n_sites > MOST_SITES_FOR_THE_MODEL:
+        reasons["mesh"] = f"no k-point model for more than {MOST_SITES_FOR_THE_MODEL} atoms"
+        return None
+    try:
+        return _prediction(structure, confidence)
+    except (InvalidInputError, UnavailableError) as error:
+        reasons["mesh"] = f"the k-point model does not answer ({error.message})"
+        return None
 
 
 @lru_cache(maxsize=256)

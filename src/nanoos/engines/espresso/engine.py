@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -27,13 +27,19 @@ from nanoos.engines.base import (
 )
 from nanoos.engines.espresso import output
 from nanoos.engines.espresso.choices import Choices, choose
-from nanoos.engines.espresso.estimate import estimate, refuse_what_is_too_large
+from nanoos.engines.espresso.convergence import (
+    expected_mesh,
+    refuse_molecules,
+    run_kpoint_convergence,
+)
+from nanoos.engines.espresso.estimate import Estimate, estimate, refuse_what_is_too_large
 from nanoos.engines.espresso.input_file import PwTask, Value, pw_input, starting_magnetizations
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
     DosParameters,
     EquationOfStateParameters,
     EspressoParameters,
+    KpointConvergenceParameters,
     NscfParameters,
     RelaxParameters,
     ScfParameters,
@@ -58,6 +64,11 @@ _PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
     "bands": BandsParameters,
     "dos": DosParameters,
     "equation_of_state": EquationOfStateParameters,
+    "kpoint_convergence": KpointConvergenceParameters,
+}
+_RUNS: Final[Mapping[str, Callable[[Plan, Any], Finding]]] = {
+    **WORKFLOWS,
+    "kpoint_convergence": run_kpoint_convergence,
 }
 _ITERATIONS: Final = {
     "scf": 10.0,
@@ -67,8 +78,10 @@ _ITERATIONS: Final = {
     "bands": 40.0,
     "dos": 60.0,
     "equation_of_state": 90.0,
+    "kpoint_convergence": 30.0,
 }
-"""SCF iterations that a workflow takes, those on denser meshes counted for more."""
+"""SCF iterations that a workflow takes, those on denser meshes counted for more; of a convergence
+study in those of its finest mesh."""
 
 
 class EspressoEngine(Engine[EspressoParameters]):
@@ -102,9 +115,11 @@ class EspressoEngine(Engine[EspressoParameters]):
         choices = choose(structure, checked, family)
         if isinstance(checked, BandsParameters):
             path_points(structure, checked.path, checked.band_points)
+        if isinstance(checked, KpointConvergenceParameters):
+            refuse_molecules(structure)
         program = find_program()
         if not checked.allow_large:
-            found = estimate(structure, choices)
+            found = _estimate(structure, checked, choices)
             iterations = _ITERATIONS[checked.workflow]
             refuse_what_is_too_large(structure, found, iterations, program.processes)
         return checked
@@ -113,7 +128,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         """Rough cost on one core, s."""
         checked = self.validate_parameters(parameters)
         choices = choose(structure, checked, get_family(checked.family))
-        return estimate(structure, choices).seconds(_ITERATIONS[checked.workflow])
+        return _estimate(structure, checked, choices).seconds(_ITERATIONS[checked.workflow])
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
@@ -175,7 +190,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         task = _task(setting, pseudo_dir=pseudo_dir, outdir=f"./{SCRATCH}")
         plan = Plan(structure=structure, choices=setting.choices, task=task, run=runner.stage)
         try:
-            finding = WORKFLOWS[checked.workflow](plan, checked)
+            finding = _RUNS[checked.workflow](plan, checked)
         except EngineError as error:
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
@@ -189,6 +204,14 @@ class EspressoEngine(Engine[EspressoParameters]):
         output.write(output_dir, finding, setting.choices, provenance, seconds)
         _clear_scratch(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
+
+
+def _estimate(structure: Structure, checked: EspressoParameters, choices: Choices) -> Estimate:
+    """What one SCF on the finest mesh of the workflow takes."""
+    mesh = None
+    if isinstance(checked, KpointConvergenceParameters):
+        mesh = expected_mesh(structure, choices, checked.max_length_a)
+    return estimate(structure, choices, mesh)
 
 
 class _Runner:

@@ -54,8 +54,10 @@ def write(
     texts |= {name: csv_text(header, rows) for name, (header, rows) in finding.tables.items()}
     for name, text in texts.items():
         write_text_atomically(output_dir / name, text)
+    for name, picture in finding.pictures.items():
+        (output_dir / name).write_bytes(picture)
     stage_files = [name for stage in finding.stages for name in stage.files]
-    names = (*texts, *stage_files, LOG_FILE, RESULT_FILE)
+    names = (*texts, *finding.pictures, *stage_files, LOG_FILE, RESULT_FILE)
     result = _result(finding, choices, provenance, wall_time_s, files=names)
     write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
     return result

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nanoos.engines.base import EngineParameters
+from nanoos.kpoints.studies import TOLERANCE_EV
 from nanoos.pseudopotentials import DEFAULT_FAMILY, Accuracy
 
 Smearing = Literal["gaussian", "cold", "fermi-dirac", "methfessel-paxton"]
@@ -178,3 +179,27 @@ class EquationOfStateParameters(EspressoParameters):
         if points % 2 == 0:
             raise ValueError("an odd number, so that the given volume is one of them")
         return points
+
+
+class KpointConvergenceParameters(EspressoParameters):
+    """The energy on ever finer meshes, until it no longer changes.
+
+    The study makes its own meshes. Remedies never change the smearing: that would move the energy
+    of one mesh against the others.
+    """
+
+    workflow: Literal["kpoint_convergence"] = "kpoint_convergence"
+    remedies: Literal["numerical", "none"] = "numerical"
+    """What is tried when an SCF does not converge."""
+    tolerance_ev: float = Field(default=TOLERANCE_EV, ge=1e-6, le=1)
+    """Change of the energy of the cell that counts as none, eV. Models learn from 0.001 only."""
+    max_length_a: float = Field(default=150.0, ge=40, le=400)
+    """The study fails if it is not converged at this length, Å."""
+
+    @model_validator(mode="after")
+    def _own_meshes(self) -> Self:
+        if self.kdist is not None or self.kmesh is not None:
+            raise ValueError("a convergence study makes its own meshes: leave out kdist and kmesh")
+        if any(self.kshift):
+            raise ValueError("the meshes of a convergence study go through Gamma: leave out kshift")
+        return self

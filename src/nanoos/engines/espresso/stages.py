@@ -33,6 +33,9 @@ CHECKPOINT: Final = ".checkpoint"
 _RELAXING: Final = ("relax", "vc-relax")
 _STAGE_NAME: Final = "stage"
 _SETTLED: Final = 2.0
+_FROM_DENSITY: Final[Mapping[str, Mapping[str, Value]]] = {"electrons": {"startingpot": "file"}}
+_HOW_IT_BEGINS: Final = ("max_seconds", "startingpot")
+"""Keywords that say how a start begins and ends, not what is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ def run_stage(
     max_continuations: int = 0,
     stress_target: tuple[float, float] | None = None,
     keep_density: bool = False,
+    from_density: bool = False,
 ) -> StageResult:
     """Bring a stage to its end, or say why that cannot be.
 
@@ -123,6 +127,7 @@ def run_stage(
         stress_target: Pressure and tolerance, eV/Å^3, that a relaxed cell is held to.
         keep_density: Whether what follows reads the density: a finished stage whose density is
             gone is computed again.
+        from_density: Begin an SCF with the density of the stage before, where it is there.
 
     Raises:
         EngineError: ``scf_not_converged``, ``relax_not_converged``, ``timeout``, ``qe_failed``.
@@ -137,6 +142,8 @@ def run_stage(
         around.say(f"{name}: finished before")
         return found
     _take_up(name, run, around, density)
+    if from_density and not run.stems and density.exists():
+        run.task = run.task.with_settings(_FROM_DENSITY)
     rungs = None
     while True:
         outcome = _start(name, run, around)
@@ -318,7 +325,7 @@ def _take_up(name: str, run: _Run, around: Surroundings, density: Path) -> None:
     if not earlier:
         return
     first = folder / f"{name}.in"
-    if not _same_but_for_clock(first.read_text(encoding="utf-8"), pw_input(run.task)):
+    if not _same_task(first.read_text(encoding="utf-8"), pw_input(run.task)):
         _discard(name, folder)
         return
     run.stems = earlier
@@ -335,7 +342,7 @@ def _take_up(name: str, run: _Run, around: Surroundings, density: Path) -> None:
         run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
         around.say(f"{name}: going on from the last checkpoint")
     elif run.task.calculation == "scf" and density.exists():
-        run.task = run.task.with_settings({"electrons": {"startingpot": "file"}})
+        run.task = run.task.with_settings(_FROM_DENSITY)
         around.say(f"{name}: going on from the last density")
     else:
         around.say(f"{name}: nothing of it was saved, starting again")
@@ -364,9 +371,9 @@ def _starts(name: str, folder: Path) -> list[str]:
     return found
 
 
-def _same_but_for_clock(one: str, other: str) -> bool:
+def _same_task(one: str, other: str) -> bool:
     def lines(text: str) -> list[str]:
-        return [line for line in text.splitlines() if "max_seconds" not in line]
+        return [x for x in text.splitlines() if not any(word in x for word in _HOW_IT_BEGINS)]
 
     return lines(one) == lines(other)
 

@@ -68,8 +68,8 @@ class Finding:
         labels: Name to text.
         warnings: Sentences about the quality of the run.
         tables: File name to (header, rows): data files.
+        pictures: File name to bytes.
         gap: Band gap, where one was looked for.
-        trajectory: Whether the geometries are a path (of a relaxation or of volumes).
     """
 
     final: StageResult
@@ -79,6 +79,7 @@ class Finding:
     labels: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     tables: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
     gap: BandGap | None = None
 
 
@@ -86,7 +87,9 @@ def run_scf(plan: Plan, parameters: EspressoParameters) -> Finding:
     """Energy, forces, stress and the gap on the mesh."""
     del parameters
     scf = plan.run("scf", plan.task, 1.0)
-    return Finding(final=scf, stages=(scf,), gap=_gap(scf), labels={"gap_from": _mesh_words(plan)})
+    return Finding(
+        final=scf, stages=(scf,), gap=gap_of(scf), labels={"gap_from": _mesh_words(plan)}
+    )
 
 
 def run_relax(plan: Plan, parameters: RelaxParameters) -> Finding:
@@ -270,7 +273,7 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
     return Finding(
         final=final,
         stages=(*stages, final),
-        gap=_gap(final),
+        gap=gap_of(final),
         values={
             "bulk_modulus_gpa": fit.bulk_modulus_gpa,
             "bulk_modulus_derivative": fit.bulk_modulus_derivative,
@@ -375,7 +378,7 @@ def _relaxed(plan: Plan, stage: StageResult) -> Finding:
     return Finding(
         final=stage,
         stages=(stage,),
-        gap=_gap(stage),
+        gap=gap_of(stage),
         values={"n_steps": float(len(stage.steps) - 1)},
         series=series,
         labels={
@@ -387,7 +390,8 @@ def _relaxed(plan: Plan, stage: StageResult) -> Finding:
     )
 
 
-def _gap(stage: StageResult) -> BandGap | None:
+def gap_of(stage: StageResult) -> BandGap | None:
+    """The gap on the mesh of a stage; None where it has too few bands to say."""
     return band_gap(stage.xml.bands, stage.xml.n_electrons, stage.xml.total_magnetization)
 
 
