@@ -1,0 +1,146 @@
+"""How the k-point models do against real convergence studies with QE, on a dozen small crystals.
+
+    python benchmarks/kpoint_studies.py run --work FOLDER [--crystals Si MgO ...]
+    python benchmarks/kpoint_studies.py report --work FOLDER
+
+Each study is a job in a laboratory in FOLDER; `run` goes on where it was. `report` judges both models
+at 0.95 against every study that is there, writes FOLDER/report.json and FOLDER/studies.jsonl for
+`benchmarks/kpoints_models.py forest --studies`. Hours on one core: metals need fine meshes. pw.x is the
+one of your own settings; pseudopotentials are taken from shared/pseudos, beside the checkout.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from acwf import open_laboratory, users_command
+from nanoos.kpoints import kpoint_model
+from nanoos.kpoints.studies import StudyFile, judge
+from nanoos.services.access import LOCAL_PRINCIPAL
+from nanoos.structures import Structure
+
+ONE = [[0, 0, 0]]
+ROCKSALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
+DIAMOND = [[0, 0, 0], [0.25, 0.25, 0.25]]
+CRYSTALS = {
+    "Si": ("Si Si", 5.43, DIAMOND),
+    "C": ("C C", 3.567, DIAMOND),
+    "SiC": ("Si C", 4.36, DIAMOND),
+    "BN": ("B N", 3.615, DIAMOND),
+    "AlP": ("Al P", 5.46, DIAMOND),
+    "GaAs": ("Ga As", 5.65, DIAMOND),
+    "MgO": ("Mg O", 4.21, ROCKSALT),
+    "LiF": ("Li F", 4.03, ROCKSALT),
+    "NaCl": ("Na Cl", 5.64, ROCKSALT),
+    "TiC": ("Ti C", 4.33, ROCKSALT),
+    "Al": ("Al", 4.05, ONE),
+    "Cu": ("Cu", 3.615, ONE),
+}
+"""Elements, edge of the fcc cell (Å, measured), fractional coordinates."""
+ENDED = ("completed", "failed", "cancelled")
+
+
+def crystal(name: str) -> Structure:
+    symbols, a, sites = CRYSTALS[name]
+    lattice = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Structure(
+        lattice=lattice, species=tuple(symbols.split()), frac_coords=np.array(sites, dtype=float)
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+
+    from nanoos.worker import LocalWorker
+
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    settings, lab = open_laboratory(arguments.work.resolve(), users_command())
+    ids = {}
+    for name in arguments.crystals:
+        record, _ = lab.structures.add(crystal(name), LOCAL_PRINCIPAL, source={"kind": "benchmark"})
+        ids[name] = lab.kpoint_studies.submit(record.id, LOCAL_PRINCIPAL).id
+    worker = LocalWorker(lab, settings, queues=["dft"], concurrency=arguments.concurrency)
+    worker.start()
+    said: dict[str, str] = {}
+    try:
+        while True:
+            now = {name: lab.simulations.get(one, LOCAL_PRINCIPAL) for name, one in ids.items()}
+            for name, study in now.items():
+                line = f"{study.state} {study.message or ''}"
+                if said.get(name) != line:
+                    said[name] = line
+                    print(f"{time.strftime('%H:%M:%S')} {name}: {line}")
+            if all(study.state in ENDED for study in now.values()):
+                break
+            time.sleep(arguments.poll)
+    finally:
+        worker.stop()
+        lab.close()
+    report(arguments)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    _, lab = open_laboratory(arguments.work.resolve())
+    stored = arguments.work / "studies.jsonl"
+    stored.unlink(missing_ok=True)
+    lab.kpoint_studies.export(stored, LOCAL_PRINCIPAL)
+    lab.close()
+    rows = []
+    for study in StudyFile(stored):
+        row = {"formula": study.structure.formula, "length_a": study.converged_length}
+        for model in ("RF", "ALIGNN"):
+            (said,) = kpoint_model(model).predict([study.structure], confidence=0.95)
+            verdict = judge(study, said)
+            if verdict is not None:
+                row[model] = {
+                    "length_error_a": verdict.length_error_a,
+                    "within": verdict.within,
+                    "fine_enough": verdict.fine_enough,
+                    "extra_points": verdict.extra_points,
+                }
+        rows.append(row)
+    (arguments.work / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, mesh, points")
+    for row in rows:
+        print(f"{row['formula']:8} {row['length_a'] or 0:7.0f}", end="")
+        for model in ("RF", "ALIGNN"):
+            if model in row:
+                v = row[model]
+                fine = "fine enough" if v["fine_enough"] else "too coarse"
+                holds = "holds" if v["within"] else "misses"
+                print(
+                    f"   {model}: {v['length_error_a']:+.0f} Å, {holds}, {fine}, {v['extra_points']:.1f}",
+                    end="",
+                )
+        print()
+    for model in ("RF", "ALIGNN"):
+        done = [row[model] for row in rows if model in row]
+        if done:
+            print(
+                f"{model}: {len(done)} studies, mean error {np.mean([abs(v['length_error_a']) for v in done]):.1f} Å, "
+                f"{sum(v['within'] for v in done)} in the interval, "
+                f"{sum(v['fine_enough'] for v in done)} fine enough"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "report"):
+        command = commands.add_parser(name)
+        command.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
+        command.add_argument(
+            "--crystals", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS)
+        )
+        command.add_argument("--concurrency", type=int, default=1)
+        command.add_argument("--poll", type=float, default=5.0, help="seconds")
+    arguments = parser.parse_args()
+    {"run": run, "report": report}[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    main()
