@@ -16,7 +16,14 @@ from nanoos.testing.crystals import rocksalt, wurtzite
 
 class TestMLIP(EngineContract):
     name = "MLIP"
-    quick: ClassVar = {"relax": {}, "single_point": {}, "equation_of_state": {}}
+    quick: ClassVar = {
+        "relax": {},
+        "single_point": {},
+        "equation_of_state": {},
+        "elastic": {"strain_points": 2},
+        "phonons": {"min_length": 4.0, "mesh_length": 10},
+        "md": {"num_steps": 10, "min_length": 4.0, "analysis": []},
+    }
 
 
 @pytest.fixture(scope="module")

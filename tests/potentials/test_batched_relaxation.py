@@ -9,6 +9,7 @@ from nanoos.potentials.lennard_jones import LennardJones
 from nanoos.structures import Structure
 from nanoos.testing.crystals import perturbed, rocksalt, wurtzite
 
+
 def fcc(a, element="Cu"):
     sites = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     return Structure(lattice=a * np.eye(3), species=(element,) * 4, frac_coords=sites)

@@ -14,3 +14,5 @@ RYDBERG_EV: Final = 13.605693122994
 HARTREE_EV: Final = 2 * RYDBERG_EV
 BOHR_A: Final = 0.529177210903
 BOLTZMANN_EV_K: Final = 8.617333262e-5
+PLANCK_EV_THZ: Final = 4.135667696e-3
+"""Energy of a quantum of 1 THz, eV."""

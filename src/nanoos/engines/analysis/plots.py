@@ -56,6 +56,41 @@ def curves(
     _write(path, parts, height=_TOP + _PANEL + _BOTTOM)
 
 
+def bands(
+    path: Path,
+    x_values: FloatArray,
+    energies: FloatArray,
+    ticks: Sequence[tuple[str, float]],
+    *,
+    y: str,
+) -> None:
+    """Bands along a path through reciprocal space.
+
+    Args:
+        path: An SVG file.
+        x_values: (n,), along the path.
+        energies: (n, n_bands), of either sign.
+        ticks: Label and place of the special points.
+        y: Label with unit.
+    """
+    low, high = float(min(energies.min(), 0.0)), float(energies.max())
+    frame = _Frame(x=_range(x_values), y=_range(np.array([low, high]), margin=0.05), top=_TOP)
+    parts = frame.axes(x_label="", y_label=y)
+    bottom = _TOP + _PANEL
+    for label, place in ticks:
+        at = np.array([place, place])
+        parts.append(frame.line(at, np.array(frame.y), "#999", width=0.8))
+        share = (place - frame.x[0]) / (frame.x[1] - frame.x[0])
+        across = _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+        parts.append(_text(across, bottom + 18, label, anchor="middle"))
+    if low < 0:
+        parts.append(frame.line(np.array(frame.x), np.zeros(2), "#333", width=0.8))
+    parts += [
+        frame.line(x_values, energies[:, band], COLORS[0]) for band in range(energies.shape[1])
+    ]
+    _write(path, parts, height=bottom + _BOTTOM)
+
+
 def time_series(
     path: Path,
     time: FloatArray,

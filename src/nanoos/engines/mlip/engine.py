@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final
 
 from nanoos import __version__
 from nanoos.core.errors import EngineError, InvalidInputError
-from nanoos.core.records import Provenance
 from nanoos.engines.base import (
     Engine,
     ExecuteOutcome,
@@ -19,13 +18,19 @@ from nanoos.engines.base import (
     write_input,
 )
 from nanoos.engines.mlip import output
+from nanoos.engines.mlip.batch import provenance_of
+from nanoos.engines.mlip.dynamics import simulation_cell
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import (
+    DynamicsParameters,
+    ElasticParameters,
     EquationOfStateParameters,
     MLIPParameters,
+    PhononParameters,
     RelaxParameters,
     SinglePointParameters,
 )
+from nanoos.engines.mlip.phonons import check_phonons, n_supercell_atoms
 from nanoos.engines.mlip.workflows import WORKFLOWS
 from nanoos.potentials import REFERENCE_POTENTIAL, check_elements, get_potential
 from nanoos.structures import Structure
@@ -34,16 +39,27 @@ _PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
     "single_point": SinglePointParameters,
     "relax": RelaxParameters,
     "equation_of_state": EquationOfStateParameters,
+    "elastic": ElasticParameters,
+    "phonons": PhononParameters,
+    "md": DynamicsParameters,
 }
 
 _COST_S: Final = {"CHGNet": (0.03, 0.010), "SevenNet": (0.04, 0.025), "LJ": (0.001, 0.0005)}
 """Seconds of one evaluation with forces on one core: per call, per atom."""
 
-_EVALUATIONS: Final = {"single_point": 1, "relax": 12, "equation_of_state": 35}
+_EVALUATIONS: Final = {
+    "single_point": 1,
+    "relax": 12,
+    "equation_of_state": 35,
+    "elastic": 12 + 24 * 4,
+    "phonons": 12,
+}
 
 
 class MLIPEngine(Engine[MLIPParameters]):
-    """Single points, relaxations and equations of state with any registered potential.
+    """Single points, relaxations, equations of state, elastic tensors, phonons and dynamics.
+
+    With any registered potential.
 
     Runs in the calling process, so the weights are loaded once; ``python -m
     nanoos.engines.mlip INPUT_DIR OUTPUT_DIR`` repeats a run by hand. The timeout is looked at
@@ -73,13 +89,25 @@ class MLIPEngine(Engine[MLIPParameters]):
             raise InvalidInputError(
                 "A pressure without relax_cell has no effect.", hint="Set relax_cell to true."
             )
+        if isinstance(checked, DynamicsParameters):
+            simulation_cell(structure, checked)
+        if isinstance(checked, PhononParameters):
+            check_phonons(structure, checked)
         return checked
 
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
         """Rough cost on one thread, s, without loading the potential."""
         checked = self.validate_parameters(parameters)
         per_call, per_atom = _COST_S.get(checked.potential, _COST_S["SevenNet"])
+        if isinstance(checked, DynamicsParameters):
+            n_atoms = simulation_cell(structure, checked).n_sites
+            return checked.num_steps * (per_call + per_atom * n_atoms)
         evaluations = _EVALUATIONS[checked.workflow]
+        cost_s = evaluations * (per_call + per_atom * structure.n_sites)
+        if isinstance(checked, PhononParameters):
+            # two displacements of each atom, fewer where symmetry makes atoms equal
+            n_supercell = n_supercell_atoms(structure, checked)
+            return cost_s + 2 * structure.n_sites * (per_call + per_atom * n_supercell)
         if checked.workflow == "equation_of_state" and symmetry_freedom(structure).only_volume:
             evaluations = 8  # two batches of energies
         return evaluations * (per_call + per_atom * structure.n_sites)
@@ -118,19 +146,19 @@ class MLIPEngine(Engine[MLIPParameters]):
             log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
             try:
                 potential = get_potential(checked.potential)
-                finding = WORKFLOWS[checked.workflow](structure, potential, checked, tick)
+                finding = WORKFLOWS[checked.workflow](
+                    structure, potential, checked, tick, output_dir
+                )
             except EngineError as error:
                 log.line(f"failed: {error}")
                 seconds = time.monotonic() - started
                 return ExecuteOutcome(
                     success=False, wall_time_s=seconds, message=error.message, error=error
                 )
-            provenance = Provenance(
-                producer=f"{self.name}/{potential.name}",
-                version=f"{self.version}/{potential.version}",
-                weights_sha256=potential.weights_sha256,
-                parameters=checked.model_dump(mode="json"),
-                software={"nanoos": __version__, **potential.software},
+            provenance = provenance_of(
+                self.name,
+                potential,
+                checked,
                 command=f"{shlex.quote(Path(sys.executable).name)} -m nanoos.engines.mlip "
                 f"{input_dir.name} {output_dir.name}",
                 inputs_sha256=hashes(input_dir),

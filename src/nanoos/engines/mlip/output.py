@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
-from nanoos.engines.mlip.workflows import Finding
+from nanoos.engines.mlip.finding import Finding
 from nanoos.structures import Structure
 
 LOG_FILE: Final = "log.txt"
@@ -56,16 +56,20 @@ def write(
             [step.structure for step in finding.steps],
             energies=[step.energy_ev for step in finding.steps],
         )
+    texts |= finding.texts
     for name, text in texts.items():
         write_text_atomically(output_dir / name, text)
-    result = _result(finding, provenance, wall_time_s, files=(*texts, LOG_FILE, RESULT_FILE))
+    result = engine_result(
+        finding, provenance, wall_time_s, files=(*texts, *finding.written, LOG_FILE, RESULT_FILE)
+    )
     write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
     return result
 
 
-def _result(
+def engine_result(
     finding: Finding, provenance: Provenance, wall_time_s: float, *, files: tuple[str, ...]
 ) -> EngineResult:
+    """The finding as the record that is stored; ``files`` are names in the output folder."""
     result = finding.result
     return EngineResult(
         success=True,

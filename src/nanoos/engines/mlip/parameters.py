@@ -1,8 +1,8 @@
 """Parameters of the workflows, typed and closed."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nanoos.engines.base import EngineParameters
 from nanoos.potentials import DEFAULT_POTENTIAL, POTENTIALS
@@ -57,3 +57,164 @@ class EquationOfStateParameters(_Relaxing):
     """Half-width of the volume range, relative. Narrower ranges fit the roughness of learned
     potentials: with CHGNet, moving the centre by 1 % scatters the bulk modulus of Si by 0.7 GPa
     and its derivative by 3 at 0.06, by 0.1 GPa and 0.14 at 0.10."""
+
+
+class _Curvature(_Relaxing):
+    """What second derivatives need: a crystal at its minimum, closer than for its energy."""
+
+    fmax: float = Field(default=0.005, gt=0, le=1.0)
+    """Largest force left, eV/Å; for the cell, the virial divided by the number of atoms."""
+    relax_first: bool = True
+    """Relax cell and atoms before; otherwise the given geometry is taken as the minimum."""
+
+
+class ElasticParameters(_Curvature):
+    """The elastic tensor from stresses of strained cells."""
+
+    workflow: Literal["elastic"] = "elastic"
+    max_strain: float = Field(default=0.01, ge=0.0005, le=0.05)
+    """Largest strain applied; shears are engineering strains."""
+    strain_points: int = Field(default=4, ge=2, le=20, multiple_of=2)
+    """Strains of each component, half of them negative."""
+    relax_atoms: bool = True
+    """Relax atoms in the strained cells; otherwise the clamped-ion tensor."""
+
+
+class PhononParameters(_Curvature):
+    """Harmonic phonons from displaced supercells."""
+
+    workflow: Literal["phonons"] = "phonons"
+    displacement: float = Field(default=0.03, ge=0.001, le=0.2)
+    """How far an atom is moved, Å. Smaller ones meet the rounding of single precision."""
+    min_length: float = Field(default=9.0, gt=0, le=100)
+    """Faces of the supercell are at least so far apart, Å."""
+    repeats: tuple[int, int, int] | None = None
+    """How often the cell is repeated along its vectors; None: by ``min_length``."""
+    max_atoms: int = Field(default=600, ge=1, le=20_000)
+    """A supercell with more atoms is refused."""
+    band_points: int = Field(default=120, ge=10, le=2000)
+    """Points along the path of the bands."""
+    mesh_length: float = Field(default=60.0, gt=0, le=500)
+    """Mesh of the density of states and thermal properties, Å: as many points along a reciprocal
+    vector as its length (Å^-1, without the 2π) times this."""
+    max_temperature: float = Field(default=1000.0, gt=0, le=10_000)
+    """Thermal properties are given from 0 K to this, K."""
+    temperature_step: float = Field(default=10.0, gt=0, le=1000)
+    """K."""
+
+    @field_validator("repeats")
+    @classmethod
+    def _positive(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and min(value) < 1:
+            raise ValueError("repeats count from 1")
+        return value
+
+
+Analysis = Literal["rdf", "msd", "vdos"]
+_AUTO_FRAMES = 200
+_AUTO_SAMPLES = 1000
+
+
+class DynamicsParameters(MLIPParameters):
+    """Molecular dynamics."""
+
+    workflow: Literal["md"] = "md"
+    ensemble: Literal["nve", "nvt", "npt"] = "nvt"
+    """``nve`` keeps the energy (velocity Verlet), ``nvt`` the temperature (stochastic velocity
+    rescaling, DOI 10.1063/1.2408420), ``npt`` temperature and pressure (isotropic Nosé-Hoover
+    chains of Martyna, Tobias and Klein, DOI 10.1063/1.467468)."""
+    temperature: float = Field(default=300.0, gt=0, le=50_000)
+    """K."""
+    pressure: float = Field(default=0.0, ge=-1e7, le=1e7)
+    """Of ``npt``: bar, positive in compression."""
+    timestep: float = Field(default=1.0, gt=0, le=20)
+    """fs. 1 to 2 for metals and oxides, 0.5 with hydrogen."""
+    num_steps: int = Field(default=2000, ge=1, le=100_000_000)
+    """Steps of the run, its equilibration included."""
+    equilibration_steps: int | None = Field(default=None, ge=0)
+    """Steps at the beginning that no average and no analysis sees; by default a fifth."""
+    thermo_interval: int | None = Field(default=None, ge=1)
+    """Steps between two samples; by default so that there are a thousand."""
+    dump_interval: int | None = Field(default=None, ge=1)
+    """Steps between two frames of the trajectory; by default so that there are 200."""
+    checkpoint_interval: int | None = Field(default=None, ge=1)
+    """Steps between two checkpoints, which an interrupted run continues from; by default a
+    twentieth of the run."""
+    thermostat_damping: float | None = Field(default=None, gt=0)
+    """fs; by default a hundred time steps."""
+    barostat_damping: float | None = Field(default=None, gt=0)
+    """fs; by default a thousand time steps."""
+    seed: int = Field(default=4928459, ge=0, le=4_294_967_295)
+    """Of the initial velocities and of random thermostats."""
+    min_length: float = Field(default=9.0, ge=0, le=200)
+    """The cell is repeated until no two faces are nearer than this, Å."""
+    repeats: tuple[int, int, int] | None = None
+    """How often the cell is repeated along its vectors; None: by ``min_length``."""
+    max_atoms: int = Field(default=2000, ge=2, le=20_000)
+    """A simulation cell with more atoms is refused."""
+    analysis: tuple[Analysis, ...] = ("rdf", "msd")
+    """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
+    rdf_cutoff: float = Field(default=8.0, gt=0, le=30)
+    """Largest distance of the radial distribution, Å; may exceed half the cell."""
+
+    @field_validator("repeats")
+    @classmethod
+    def _positive(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and min(value) < 1:
+            raise ValueError("repeats count from 1")
+        return value
+
+    @field_validator("analysis")
+    @classmethod
+    def _unique(cls, value: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
+        return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """Every default that depends on another parameter, so that equal work is equal."""
+        chosen = {
+            "equilibration_steps": self.num_steps // 5,
+            "thermo_interval": max(1, self.num_steps // _AUTO_SAMPLES),
+            "dump_interval": max(1, self.num_steps // _AUTO_FRAMES),
+            "checkpoint_interval": max(50, self.num_steps // 20),
+            "thermostat_damping": 100.0 * self.timestep,
+            "barostat_damping": 1000.0 * self.timestep,
+        }
+        for name, value in chosen.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.equilibration >= self.num_steps:
+            raise ValueError("equilibration_steps leave nothing of num_steps to average")
+        if self.pressure and self.ensemble != "npt":
+            raise ValueError("a pressure has an effect with the ensemble npt only")
+        return self
+
+    @property
+    def equilibration(self) -> int:
+        """Steps left out of averages."""
+        return self.equilibration_steps or 0
+
+    @property
+    def thermo_every(self) -> int:
+        """Steps between two samples."""
+        return self.thermo_interval or 1
+
+    @property
+    def dump_every(self) -> int:
+        """Steps between two frames."""
+        return self.dump_interval or 1
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between two checkpoints."""
+        return self.checkpoint_interval or 1
+
+    @property
+    def thermostat_fs(self) -> float:
+        """Time constant of the thermostat, fs."""
+        return self.thermostat_damping or 100.0 * self.timestep
+
+    @property
+    def barostat_fs(self) -> float:
+        """Time constant of the barostat, fs."""
+        return self.barostat_damping or 1000.0 * self.timestep

@@ -1,26 +1,17 @@
 """The workflows: a structure and a potential in, a finding out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from nanoos.core.errors import UnavailableError
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.mlip.equation_of_state import equation_of_state
+from nanoos.engines.mlip.finding import Finding, Tick, common_values, relaxation_series
 from nanoos.engines.mlip.parameters import EquationOfStateParameters, RelaxParameters
-from nanoos.potentials import (
-    Potential,
-    PotentialResult,
-    formation_energy_ev_per_atom,
-    load_references,
-    relax,
-)
-from nanoos.potentials.relaxation import RelaxationStep, space_group_label
+from nanoos.engines.mlip.property_workflows import run_dynamics, run_elastic, run_phonons
+from nanoos.potentials import Potential, Relaxation, relax
+from nanoos.potentials.relaxation import space_group_label
 from nanoos.structures import Structure
-
-Tick = Callable[[float, str], None]
 
 GOOD_RMSE_EV: Final = 2e-3
 GOOD_R2: Final = 0.99
@@ -28,51 +19,31 @@ PLAUSIBLE_DERIVATIVE: Final = (1.5, 9.0)
 _LOUD_PRESSURE_SHARE: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Finding:
-    """What a workflow found, before it is written down.
-
-    Attributes:
-        workflow: Its name.
-        structure: Final structure.
-        result: The potential's answer there.
-        values: Name with unit to number.
-        series: Name with unit to numbers.
-        labels: Name to text.
-        warnings: Sentences about the quality of the run.
-        steps: Geometries of a relaxation.
-    """
-
-    workflow: str
-    structure: Structure
-    result: PotentialResult
-    values: Mapping[str, float]
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    steps: tuple[RelaxationStep, ...] = ()
-
-
 def run_single_point(
-    structure: Structure, potential: Potential, parameters: Any, tick: Tick
+    structure: Structure, potential: Potential, parameters: Any, tick: Tick, folder: Path
 ) -> Finding:
     """Energy, forces and stress as given."""
-    del parameters
+    del parameters, folder
     (result,) = potential.compute([structure])
     tick(0.9, f"{result.energy_ev:.5f} eV")
     return Finding(
         workflow="single_point",
         structure=structure,
         result=result,
-        values=_common_values(structure, result, potential),
+        values=common_values(structure, result, potential),
         labels={"space_group": space_group_label(structure)},
     )
 
 
 def run_relax(
-    structure: Structure, potential: Potential, parameters: RelaxParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: RelaxParameters,
+    tick: Tick,
+    folder: Path,
 ) -> Finding:
     """The nearest minimum, at a pressure if asked."""
+    del folder
     found = relax(
         structure,
         potential,
@@ -83,9 +54,14 @@ def run_relax(
         pressure_gpa=parameters.pressure_gpa,
         progress=tick,
     )
+    return relax_finding(found, potential, parameters)
+
+
+def relax_finding(found: Relaxation, potential: Potential, parameters: RelaxParameters) -> Finding:
+    """What a converged relaxation says."""
     final = found.structure
     volume = final.volume / final.n_sites
-    values = _common_values(final, found.result, potential)
+    values = common_values(final, found.result, potential)
     values |= {
         "n_steps": float(len(found.steps) - 1),
         "volume_change": found.volume_change,
@@ -104,7 +80,7 @@ def run_relax(
         structure=final,
         result=found.result,
         values=values,
-        series=_relaxation_series(found.steps),
+        series=relaxation_series(found.steps),
         labels={
             "space_group_before": found.space_group_before,
             "space_group_after": found.space_group_after,
@@ -115,12 +91,17 @@ def run_relax(
 
 
 def run_equation_of_state(
-    structure: Structure, potential: Potential, parameters: EquationOfStateParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: EquationOfStateParameters,
+    tick: Tick,
+    folder: Path,
 ) -> Finding:
     """Energy against volume, fitted."""
+    del folder
     found = equation_of_state(structure, potential, parameters, tick)
     fit = found.fit
-    values = _common_values(found.structure, found.result, potential)
+    values = common_values(found.structure, found.result, potential)
     values |= {
         "bulk_modulus_gpa": fit.bulk_modulus_gpa,
         "bulk_modulus_derivative": fit.bulk_modulus_derivative,
@@ -139,7 +120,7 @@ def run_equation_of_state(
             "volume_a3_per_atom": found.volumes_a3,
             "energy_ev_per_atom": found.energies_ev,
             "fitted_energy_ev_per_atom": tuple(fit.energy_at(found.volumes_a3).tolist()),
-            **_relaxation_series(found.steps),
+            **relaxation_series(found.steps),
         },
         labels={
             "space_group_before": found.space_group_before,
@@ -150,43 +131,16 @@ def run_equation_of_state(
     )
 
 
-WORKFLOWS: Final[dict[str, Callable[[Structure, Potential, Any, Tick], Finding]]] = {
+Workflow = Callable[[Structure, Potential, Any, Tick, Path], Finding]
+
+WORKFLOWS: Final[dict[str, Workflow]] = {
     "single_point": run_single_point,
     "relax": run_relax,
     "equation_of_state": run_equation_of_state,
+    "elastic": run_elastic,
+    "phonons": run_phonons,
+    "md": run_dynamics,
 }
-
-
-def _common_values(
-    structure: Structure, result: PotentialResult, potential: Potential
-) -> dict[str, float]:
-    values = {
-        "energy_ev_per_atom": result.energy_ev_per_atom,
-        "volume_a3_per_atom": structure.volume / structure.n_sites,
-        "max_force_ev_a": float(np.linalg.norm(result.forces, axis=1).max()),
-    }
-    if result.stress is not None:
-        values["pressure_gpa"] = -float(np.trace(result.stress)) / 3 * GPA_PER_EV_A3
-    if result.magmoms is not None:
-        values["mean_magmom_bohr"] = float(np.mean(result.magmoms))
-    try:
-        references = load_references(potential.name)
-    except UnavailableError:
-        return values
-    values["formation_energy_ev_per_atom"] = formation_energy_ev_per_atom(
-        result.energy_ev_per_atom, structure.composition, references, potential=potential
-    )
-    return values
-
-
-def _relaxation_series(steps: tuple[RelaxationStep, ...]) -> dict[str, tuple[float, ...]]:
-    if not steps:
-        return {}
-    return {
-        "step_energy_ev": tuple(step.energy_ev for step in steps),
-        "step_max_force_ev_a": tuple(step.max_force_ev_a for step in steps),
-        "step_volume_a3": tuple(step.structure.volume for step in steps),
-    }
 
 
 def _fit_warnings(values: Mapping[str, float], *, extended: bool) -> tuple[str, ...]:

@@ -1,0 +1,279 @@
+"""Elasticity, phonons and dynamics of a solid that can be written down exactly."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
+from nanoos.engines import get_engine
+from nanoos.engines.mlip.dynamics import CHECKPOINT_FILE, molecular_dynamics
+from nanoos.engines.mlip.elastic import elastic_tensor, moduli, rotated
+from nanoos.engines.mlip.parameters import (
+    DynamicsParameters,
+    ElasticParameters,
+    PhononParameters,
+)
+from nanoos.engines.mlip.phonons import phonons, supercell_matrix, thermal_properties
+from nanoos.engines.mlip.property_workflows import run_dynamics, run_phonons
+from nanoos.potentials.lennard_jones import LennardJones
+from nanoos.structures import Structure
+from nanoos.testing.crystals import rocksalt
+
+EPSILON_EV, SIGMA_A = 0.0104, 3.40
+ARGON = LennardJones(epsilon_ev=EPSILON_EV, sigma_a=SIGMA_A, cutoff_sigma=2.5)
+
+
+def fcc(a=5.3, element="Ar"):
+    lattice = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Structure(lattice=lattice, species=(element,), frac_coords=np.zeros((1, 3)))
+
+
+def turned(structure, seed=1):
+    """The same crystal in other Cartesian axes."""
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    rotation *= np.linalg.det(rotation)
+    return structure.with_lattice(structure.lattice @ rotation.T)
+
+
+def silent(fraction, message):
+    pass
+
+
+@pytest.fixture(scope="module")
+def argon():
+    """Its elastic tensor, at the minimum."""
+    parameters = ElasticParameters(fmax=1e-5, max_strain=0.004)
+    return elastic_tensor(fcc(), ARGON, parameters, silent)
+
+
+def test_pair_forces_obey_cauchy(argon):
+    """Central forces, every atom a centre of inversion: C12 = C44 at zero pressure."""
+    c = argon.tensor_gpa
+    assert c[0, 1] == pytest.approx(c[3, 3], rel=5e-3)
+    assert c[0, 0] == pytest.approx(c[1, 1]) == pytest.approx(c[2, 2])
+    assert np.abs(c[:3, 3:]).max() < 1e-3
+    assert argon.asymmetry_gpa < 0.01
+    assert argon.stable
+
+
+def test_tensor_is_the_curvature_of_the_energy(argon):
+    """C11 and C44 from energies of strained cells, which know nothing of stresses."""
+    start, volume = argon.structure, argon.structure.volume
+    amount = 2e-3
+    for component, strain in (
+        ((0, 0), np.diag([amount, 0, 0])),
+        ((3, 3), amount / 2 * np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0]])),
+    ):
+        cells = [
+            start.with_lattice(start.lattice @ (np.eye(3) + sign * strain)) for sign in (-1, 0, 1)
+        ]
+        low, middle, high = ARGON.energies(cells)
+        curvature = (low - 2 * middle + high) / amount**2 / volume * GPA_PER_EV_A3
+        assert argon.tensor_gpa[component] == pytest.approx(curvature, rel=0.02)
+
+
+def test_orientation_of_the_cell_does_not_matter(argon):
+    parameters = ElasticParameters(fmax=1e-5, max_strain=0.004)
+    other = elastic_tensor(turned(fcc()), ARGON, parameters, silent)
+    np.testing.assert_allclose(other.tensor_gpa, argon.tensor_gpa, atol=0.01)
+    assert np.abs(other.in_given_axes_gpa - argon.tensor_gpa).max() > 0.05
+
+
+def test_moduli_of_an_isotropic_solid():
+    bulk, shear = 100.0, 40.0
+    c = np.zeros((6, 6))
+    c[:3, :3] = bulk - 2 / 3 * shear
+    c[range(3), range(3)] += 2 * shear
+    c[range(3, 6), range(3, 6)] = shear
+    values = moduli(c).values()
+    assert values["bulk_modulus_gpa"] == pytest.approx(bulk)
+    assert values["shear_modulus_gpa"] == pytest.approx(shear)
+    assert values["bulk_modulus_reuss_gpa"] == pytest.approx(bulk)
+    assert values["universal_anisotropy"] == pytest.approx(0, abs=1e-9)
+    assert values["young_modulus_gpa"] == pytest.approx(9 * bulk * shear / (3 * bulk + shear))
+    spun, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    np.testing.assert_allclose(rotated(c, spun), c, atol=1e-9)
+    c[3, 3] = -1.0
+    assert "bulk_modulus_reuss_gpa" not in moduli(c).values()
+
+
+def test_phonons_of_argon(argon, tmp_path):
+    parameters = PhononParameters(fmax=1e-5, min_length=17.0, displacement=0.01, mesh_length=20)
+    found = run_phonons(fcc(), ARGON, parameters, silent, tmp_path)
+    values = found.values
+    assert values["dynamically_stable"] == 1
+    assert values["acoustic_gamma_thz"] < 1e-3
+    assert values["highest_frequency_thz"] == pytest.approx(2.0, abs=0.15)  # measured: 2.0 THz
+    # the slope of the longitudinal branch along [100] is the sound velocity
+    import phonopy
+
+    solver = phonopy.load(tmp_path / "phonopy_params.yaml", log_level=0)
+    q = np.array([0.0, 0.01, 0.01])  # along x in the primitive cell
+    length = np.linalg.norm(q @ np.linalg.inv(np.array(solver.primitive.cell)).T)
+    frequency = np.sort(solver.run_qpoints([q]).frequencies[0])
+    density = 39.948 * 1.66053906660e-27 / (argon.structure.volume * 1e-30)
+    speeds = frequency * 1e12 / (length * 1e10)
+    c11, c44 = argon.tensor_gpa[0, 0] * 1e9, argon.tensor_gpa[3, 3] * 1e9
+    assert speeds[2] == pytest.approx(np.sqrt(c11 / density), rel=0.03)
+    assert speeds[0] == pytest.approx(np.sqrt(c44 / density), rel=0.03)
+    # classical limit and third law
+    capacity = found.series["heat_capacity_j_mol_k_per_atom"]
+    assert capacity[0] == 0
+    assert capacity[-1] == pytest.approx(3 * 8.314462618, rel=5e-3)
+    # three modes for one atom
+    dos = np.trapezoid(found.series["dos_total_per_thz"], found.series["dos_frequency_thz"])
+    assert dos == pytest.approx(3, rel=0.02)
+    assert {"phonon_bands.csv", "phonon_dos.csv", "thermal.csv"} <= set(found.texts)
+    assert all((tmp_path / name).is_file() for name in found.written)
+
+
+def test_imaginary_modes_are_told(tmp_path):
+    """A simple cubic crystal of this potential falls together."""
+    cubic = Structure(lattice=3.9 * np.eye(3), species=("Ar",), frac_coords=np.zeros((1, 3)))
+    parameters = PhononParameters(relax_first=False, min_length=7.0, mesh_length=10)
+    found = run_phonons(cubic, ARGON, parameters, silent, tmp_path)
+    assert found.values["dynamically_stable"] == 0
+    assert found.values["imaginary_share"] > 0
+    assert any("imaginary" in warning for warning in found.warnings)
+
+
+def test_thermal_properties_of_one_oscillator():
+    quantum = 4.135667696e-3 * 5.0
+    temperature = 400.0
+    found = thermal_properties(np.array([[5.0]]), [1.0], np.array([0.0, temperature]))
+    x = quantum / (BOLTZMANN_EV_K * temperature)
+    assert found["free_energy_ev"][0] == pytest.approx(quantum / 2)
+    assert found["free_energy_ev"][1] == pytest.approx(
+        quantum / 2 + BOLTZMANN_EV_K * temperature * np.log(1 - np.exp(-x))
+    )
+    assert found["heat_capacity_ev_k"][1] == pytest.approx(
+        BOLTZMANN_EV_K * x**2 * np.exp(x) / (np.exp(x) - 1) ** 2
+    )
+    inner = quantum / 2 + quantum / (np.exp(x) - 1)
+    assert found["entropy_ev_k"][1] == pytest.approx((inner - found["free_energy_ev"][1]) / 400)
+
+
+def test_supercell_is_the_smallest_that_is_wide_enough():
+    for structure, length in ((fcc(), 9.0), (rocksalt(), 8.0), (rocksalt(), 12.0)):
+        matrix = supercell_matrix(structure, length)
+        lattice = matrix @ structure.lattice
+        widths = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
+        assert widths.min() >= length - 1e-6
+    # the conventional cell twice: 32 atoms; the primitive one three times: 27, but too narrow
+    assert abs(round(np.linalg.det(supercell_matrix(fcc(5.3), 10.0)))) == 32
+    with pytest.raises(InvalidInputError, match="more than 10"):
+        get_engine("LJ")().validate(
+            rocksalt(), {"workflow": "phonons", "min_length": 20, "max_atoms": 10}
+        )
+
+
+FAST = LennardJones(epsilon_ev=EPSILON_EV, sigma_a=SIGMA_A, cutoff_sigma=1.8)
+HOT = {"temperature": 30.0, "timestep": 8.0, "min_length": 9.0, "analysis": ()}
+
+
+def test_constant_energy_is_kept(tmp_path):
+    parameters = DynamicsParameters(ensemble="nve", num_steps=200, **HOT)
+    found = run_dynamics(fcc(5.26), FAST, parameters, silent, tmp_path)
+    scale = found.values["avg_kinetic_energy_ev_per_atom"]
+    assert found.values["energy_fluctuation_ev_per_atom"] < 0.01 * scale
+    # half of the energy given goes into the springs: equipartition
+    assert found.values["avg_temperature_k"] == pytest.approx(15, rel=0.25)
+
+
+def test_thermostat_and_pressure(tmp_path):
+    parameters = DynamicsParameters(ensemble="nvt", num_steps=600, thermostat_damping=80.0, **HOT)
+    found = run_dynamics(fcc(5.26), FAST, parameters, silent, tmp_path)
+    values = found.values
+    assert values["avg_temperature_k"] == pytest.approx(
+        30, abs=4 * values["avg_temperature_error_k"] + 0.5
+    )
+    kinetic = values["avg_kinetic_energy_ev_per_atom"] * values["n_atoms"]
+    degrees = 3 * values["n_atoms"] - 3
+    assert kinetic == pytest.approx(
+        0.5 * degrees * BOLTZMANN_EV_K * values["avg_temperature_k"], rel=1e-6
+    )
+    assert found.texts["trajectory.extxyz"].startswith("27\n")
+
+
+def test_barostat_reaches_its_pressure(tmp_path):
+    parameters = DynamicsParameters(
+        ensemble="npt",
+        num_steps=500,
+        pressure=2000.0,
+        barostat_damping=400.0,
+        thermostat_damping=200.0,
+        **HOT,
+    )
+    found = run_dynamics(fcc(5.35), FAST, parameters, silent, tmp_path)
+    assert found.values["avg_pressure_gpa"] == pytest.approx(0.2, abs=0.08)
+    assert found.values["avg_volume_a3_per_atom"] < 5.35**3 / 4
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
+    parameters = DynamicsParameters(
+        ensemble=ensemble, num_steps=120, checkpoint_interval=50, dump_interval=10, **HOT
+    )
+    whole = molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
+
+    class KilledError(Exception):
+        pass
+
+    class Dying(LennardJones):
+        calls = 0
+
+        def compute(self, structures, **options):
+            type(self).calls += 1
+            if type(self).calls > 80:
+                raise KilledError
+            return super().compute(structures, **options)
+
+    dying = Dying(epsilon_ev=EPSILON_EV, sigma_a=SIGMA_A, cutoff_sigma=1.8)
+    with pytest.raises(KilledError):
+        molecular_dynamics(fcc(), dying, parameters, silent, tmp_path)
+    assert (tmp_path / CHECKPOINT_FILE).is_file()
+    again = molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
+    assert again.continued == 1
+    assert len(again.frames) == len(whole.frames) == 13
+    np.testing.assert_allclose(again.final.cart_coords, whole.final.cart_coords, atol=1e-6)
+    np.testing.assert_allclose(again.samples, whole.samples, rtol=1e-6, atol=1e-9)
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_a_broken_checkpoint_is_told(tmp_path):
+    (tmp_path / CHECKPOINT_FILE).write_bytes(b"no archive")
+    parameters = DynamicsParameters(num_steps=2, **HOT)
+    with pytest.raises(EngineError) as caught:
+        molecular_dynamics(fcc(), ARGON, parameters, silent, tmp_path)
+    assert caught.value.error_code == "bad_checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"ensemble": "nvt", "pressure": 5.0}, "pressure"),
+        ({"num_steps": 10, "equilibration_steps": 10}, "equilibration"),
+        ({"ensemble": "npht"}, "ensemble"),
+        ({"max_atoms": 2, "min_length": 30}, "more than"),
+        ({"repeats": [0, 1, 1]}, "repeats"),
+    ],
+)
+def test_absurd_dynamics_is_refused(parameters, words):
+    with pytest.raises(InvalidInputError, match=words):
+        get_engine("LJ")().validate(rocksalt(), {"workflow": "md", **parameters})
+
+
+def test_elastic_files_through_the_engine(tmp_path):
+    result = get_engine("LJ")().run(rocksalt(4.1), {"workflow": "elastic"}, tmp_path)
+    document = json.loads((tmp_path / "output" / "elastic.json").read_text())
+    assert np.array(document["stiffness_gpa"]).shape == (6, 6)
+    assert result.values["c11_gpa"] == pytest.approx(document["stiffness_gpa"][0][0])
+
+
+def test_phonons_of_a_given_geometry_do_not_move_it(tmp_path):
+    parameters = PhononParameters(relax_first=False, repeats=(2, 2, 2), mesh_length=5)
+    found = phonons(fcc(5.4), ARGON, parameters, silent, tmp_path)
+    assert found.structure.volume == pytest.approx(fcc(5.4).volume)
+    assert found.n_supercell == 8
