@@ -45,7 +45,7 @@ REFERENCE_PROTOCOL = {
     "spin": "none",
     "conv_thr_ry_per_atom": 1e-10,
 }
-TRIAL = {"ecutwfc_ry": 12, "kdist": 0.6, "conv_thr_ry_per_atom": 1e-7, "spin": "none"}
+TRIAL = {"ecutwfc_ry": 24, "kdist": 0.4, "conv_thr_ry_per_atom": 1e-7, "spin": "none"}
 COMMON = {"eos_points": 7, "eos_strain": 0.06, "eos_recentre": False, "relax_atoms": False}
 PROTOCOLS = {"reference": REFERENCE_PROTOCOL, "default": {}, "trial": TRIAL}
 MOMENT = 0.05  # Bohr magnetons for each atom, from which on a crystal is magnetic

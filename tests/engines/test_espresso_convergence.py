@@ -120,7 +120,7 @@ def test_an_unconverged_study_is_a_failure_with_its_energies(engine, tmp_path, m
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("structure", "shortest", "longest"),
-    [(crystal("Si", 5.43), 15, 40), (crystal("Al", 4.05, n=1), 20, 80)],
+    [(crystal("Si", 5.43), 15, 40), (crystal("Al", 4.05, n=1), 20, 100)],
     ids=["Si", "Al"],
 )
 def test_a_study_with_the_criterion_of_the_labels(engine, tmp_path, structure, shortest, longest):
