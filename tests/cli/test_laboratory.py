@@ -139,6 +139,21 @@ def test_relax_refuses_before_it_computes(run, crystals, tmp_path):
     assert run("relax", tmp_path / "absent.cif", "-p", "LJ").code == 5
 
 
+def test_relax_takes_many_and_lists_what_failed(run, crystals, tmp_path):
+    target = tmp_path / "relaxed.extxyz"
+    good, broken = crystals / "a_MgO.cif", crystals / "b_broken.cif"
+    ran = run("relax", good, broken, "-o", target, "--potential", "LJ", "--json")
+    assert ran.code == 3, ran.err
+    first, second = ran.document["items"]
+    assert first["error"] is None
+    assert first["steps"] > 0
+    assert second["structure"] is None
+    assert second["error"]["message"]
+    assert read_structure(target).volume == pytest.approx(first["volume_a3"], rel=1e-5)
+    table = run("relax", good, broken, "--potential", "LJ")
+    assert "why not" in table.out
+
+
 def test_campaigns_where_there_are_none(lab):
     assert lab("campaigns", "list", "--json").document == {"items": [], "total": 0, "next": None}
     assert lab("campaigns", "show", "abcdef").code == 5

@@ -136,3 +136,65 @@ def test_a_structure_deleted_meanwhile_cancels_the_run(services, salt_id, drain)
     services.structures.delete(salt_id, ME)
     drain(services)
     assert services.jobs.get(asked.job_id, ME).state == "cancelled"
+
+
+def many(services):
+    return [
+        services.structures.add(rocksalt(a), ME, source={"kind": "test"})[0].id
+        for a in (4.0, 4.1, 4.2)
+    ]
+
+
+RELAX = {"engine": "LJ", "workflow": "relax"}
+
+
+def test_relaxations_together_are_simulations_of_their_own(services, drain):
+    ids = many(services)
+    items = services.simulations.submit_batch([*ids, uuid.uuid4()], ME, **RELAX, together=True)
+    assert [item.simulation is not None for item in items] == [True, True, True, False]
+    assert items[3].error["code"] == "not_found"
+    assert drain(services) == 1, "one job does all of them"
+    alone = services.simulations.submit(
+        ids[0], ME, **RELAX, parameters={"fmax": 0.021}
+    )  # the same work but for its key
+    drain(services)
+    expected = services.simulations.get(alone.id, ME).values["energy_ev_per_atom"]
+    for item in items[:3]:
+        done = services.simulations.get(item.simulation.id, ME)
+        assert done.state == "completed"
+        assert done.values["energy_ev_per_atom"] == pytest.approx(expected, abs=1e-3)
+        assert done.record["provenance"]["parameters"]["workflow"] == "relax"
+        assert done.final_structure is not None
+    batch = services.jobs.page(ME, kind="relaxations").items[0]
+    assert batch.result == {"total": 3, "failed": 0}
+    names = [f.name for f in services.job_files.names(batch.id, ME)]
+    assert "relaxations.csv" in names
+    again = services.simulations.submit_batch(ids, ME, **RELAX, together=True)
+    assert [item.simulation.state for item in again] == ["completed"] * 3
+    assert drain(services) == 0
+
+
+def test_a_failure_in_a_batch_is_its_own(services, drain):
+    near, *_ = many(services)
+    far = services.structures.add(rocksalt(6.5), ME, source={"kind": "test"})[0].id
+    items = services.simulations.submit_batch(
+        [near, far], ME, **RELAX, parameters={"max_steps": 3}, together=True
+    )
+    drain(services)
+    ended = [services.simulations.get(item.simulation.id, ME) for item in items]
+    assert [one.state for one in ended] == ["completed", "failed"]
+    assert ended[1].error["code"] == "not_converged"
+
+
+def test_a_cancelled_batch_cancels_what_it_has_not_done(services, drain):
+    items = services.simulations.submit_batch(many(services), ME, **RELAX, together=True)
+    batch = services.jobs.page(ME, kind="relaxations").items[0]
+    services.jobs.cancel(batch.id, ME)
+    drain(services)
+    states = {services.simulations.get(item.simulation.id, ME).state for item in items}
+    assert states == {"cancelled"}
+
+
+def test_only_relaxations_run_together(services):
+    with pytest.raises(InvalidInputError, match="does not run in batches"):
+        services.simulations.submit_batch(many(services), ME, **LJ, together=True)

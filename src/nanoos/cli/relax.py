@@ -1,5 +1,6 @@
-"""``nanoos relax``: one crystal to its nearest minimum, in this process."""
+"""``nanoos relax``: crystals to their nearest minima, in this process."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +12,14 @@ from nanoos.cli.output import STANDARD_OUTPUT, format_for, refuse_both_on_stdout
 from nanoos.cli.render import Column, print_facts, print_table, progress, say
 
 if TYPE_CHECKING:
+    from nanoos.core.errors import NanoosError
     from nanoos.potentials import Potential, Relaxation
     from nanoos.structures import Structure
 
 app = typer.Typer(name="relax")
+
+SOME_FAILED = 3
+"""Exit code of a batch in which not every crystal ended at a minimum."""
 
 _WHEN = ("before", "after")
 _LENGTHS = ("a, Å", "b, Å", "c, Å")
@@ -23,7 +28,9 @@ _ANGLES = ("α, °", "β, °", "γ, °")
 
 @app.command()
 def relax(
-    file: Annotated[Path, typer.Argument(help="A file with one structure.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Files with one structure each; several in one batch.")
+    ],
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write it; - for stdout.")
@@ -46,12 +53,16 @@ def relax(
     ] = 0.0,
     as_json: options.Json = False,
 ) -> None:
-    """Relax a crystal with a universal potential, its symmetry kept; say what moved.
+    """Relax crystals with a universal potential, their symmetry kept; say what moved.
 
-    JSON: {"file", "output", "formula", "potential", "potential_version", "steps",
+    Several are relaxed in one batch; one that fails is listed with its error, and the exit code
+    is 3 then.
+
+    JSON for one file: {"file", "output", "formula", "potential", "potential_version", "steps",
     "energy_ev_per_atom": {"before", "after"}, "volume_a3", "lengths_a", "angles_deg",
     "space_group" (each {"before", "after"}), "max_displacement_a", "max_force_ev_a",
-    "structure"}.
+    "structure"}. JSON for several: {"potential", "potential_version", "output", "items": [{"file",
+    "formula", "steps", "energy_ev_per_atom", "volume_a3", "space_group", "structure", "error"}]}.
     """
     from nanoos.potentials import get_potential
     from nanoos.potentials import relax as run_relaxation
@@ -59,6 +70,22 @@ def relax(
 
     refuse_both_on_stdout(output, as_json=as_json)
     kind = format_for(output, format_) if output is not None else None
+    if len(files) > 1:
+        _Many(
+            files=files,
+            output=output,
+            kind=kind,
+            potential=get_potential(potential),
+            as_json=as_json,
+        ).run(
+            fmax=fmax,
+            max_steps=max_steps,
+            relax_cell=not fix_cell,
+            keep_symmetry=not break_symmetry,
+            pressure_gpa=pressure_gpa,
+        )
+        return
+    (file,) = files
     structure = read_structure(file)
     chosen = get_potential(potential)
     with progress(f"relaxing {structure.formula}") as report:
@@ -81,6 +108,95 @@ def relax(
     elif output != STANDARD_OUTPUT:
         _print(document)
         say(f"Written to {output}." if output else "Not written: give -o FILE to keep it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Many:
+    """Several files in one batch."""
+
+    files: list[Path]
+    output: Path | None
+    kind: str | None
+    potential: "Potential"
+    as_json: bool
+
+    def run(self, **options: Any) -> None:
+        """Read, relax, write what ended, list all.
+
+        Raises:
+            typer.Exit: some failed.
+        """
+        from nanoos.core.errors import NanoosError
+        from nanoos.potentials import relax_many
+        from nanoos.structures import export_bytes, read_structure
+
+        found: dict[Path, Relaxation | NanoosError] = {}
+        given: dict[Path, Structure] = {}
+        for file in self.files:
+            try:
+                given[file] = read_structure(file)
+            except NanoosError as error:
+                found[file] = error
+        with progress(f"relaxing {len(given)} crystals") as report:
+            outcomes = relax_many(list(given.values()), self.potential, progress=report, **options)
+        found |= zip(given, outcomes, strict=True)
+        items = [_item(file, given.get(file), found[file]) for file in dict.fromkeys(self.files)]
+        ended = [item for item in items if item["structure"] is not None]
+        if self.output is not None and self.kind is not None and ended:
+            names = [item["file"].stem for item in ended]
+            structures = [item["structure"] for item in ended]
+            write_bytes(self.output, export_bytes(structures, self.kind, names=names).data)
+        if self.as_json:
+            print_document(
+                {
+                    "potential": self.potential.name,
+                    "potential_version": self.potential.version,
+                    "output": self.output,
+                    "items": items,
+                }
+            )
+        elif self.output != STANDARD_OUTPUT:
+            _print_items(items)
+            say(f"Written to {self.output}." if self.output else "Not written: give -o FILE.")
+        if len(ended) < len(items):
+            raise typer.Exit(SOME_FAILED)
+
+
+def _item(
+    file: Path, structure: "Structure | None", outcome: "Relaxation | NanoosError"
+) -> dict[str, Any]:
+    from nanoos.core.errors import NanoosError
+
+    item: dict[str, Any] = {"file": file, "formula": structure.formula if structure else None}
+    if isinstance(outcome, NanoosError):
+        empty = ("steps", "energy_ev_per_atom", "volume_a3", "space_group", "structure")
+        return item | dict.fromkeys(empty) | {"error": outcome.as_dict()}
+    return item | {
+        "steps": len(outcome.steps) - 1,
+        "energy_ev_per_atom": outcome.result.energy_ev_per_atom,
+        "volume_a3": outcome.structure.volume,
+        "space_group": outcome.space_group_after,
+        "structure": outcome.structure,
+        "error": None,
+    }
+
+
+def _print_items(items: list[dict[str, Any]]) -> None:
+    def number(name: str, digits: int) -> Any:
+        return lambda item: "" if item[name] is None else f"{item[name]:.{digits}f}"
+
+    columns = (
+        Column(title="file", of=lambda item: str(item["file"])),
+        Column(title="formula", of=lambda item: item["formula"] or ""),
+        Column(title="energy, eV/atom", of=number("energy_ev_per_atom", 5), right=True),
+        Column(title="volume, Å³", of=number("volume_a3", 3), right=True),
+        Column(title="steps", of=number("steps", 0), right=True),
+        Column(
+            title="space group, or why not",
+            of=lambda item: item["space_group"] or item["error"]["message"],
+        ),
+    )
+    print_table(columns, items, empty="There is nothing to relax.")
 
 
 def _document(

@@ -83,6 +83,7 @@ JOB_KINDS: Registry[JobKind] = Registry(
         "dataset_import": "nanoos.services.dataset_jobs:DATASET_IMPORT",
         "features": "nanoos.services.feature_jobs:FEATURES",
         "probe": "nanoos.services.probe:PROBE",
+        "relaxations": "nanoos.services.relaxation_jobs:RELAXATIONS",
         "simulation": "nanoos.services.simulation_jobs:SIMULATION",
         "training": "nanoos.services.training_jobs:TRAINING",
     },

@@ -35,7 +35,7 @@ def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> 
     def finalize(session: Session) -> None:
         if session.get(SimulationTable, simulation_id) is None:
             raise CancelledError("The structure was deleted while it was simulated.")
-        session.add(_result_row(simulation_id, result))
+        session.add(result_row(simulation_id, result))
         session.flush()
 
     return JobOutcome(
@@ -48,7 +48,8 @@ def run_simulation(services: Services, claim: JobClaim, context: JobContext) -> 
     )
 
 
-def _result_row(simulation_id: uuid.UUID, result: EngineResult) -> SimulationResultTable:
+def result_row(simulation_id: uuid.UUID, result: EngineResult) -> SimulationResultTable:
+    """The row of a result."""
     record = result.as_dict()
     return SimulationResultTable(
         simulation_id=simulation_id,

@@ -6,25 +6,33 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, cast
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
-from nanoos.core.errors import NanoosError, NotFoundError
+from nanoos.core.errors import InvalidInputError, NanoosError, NotFoundError
 from nanoos.db import (
     Database,
     JobTable,
     SimulationResultTable,
     SimulationTable,
     StructureTable,
+    db_now,
     insert_if_absent,
 )
+from nanoos.db.jobs import QUEUED
 from nanoos.services.access import Principal, visible
 from nanoos.services.jobs import JobService
 from nanoos.services.paging import Page, fetch_page
 from nanoos.services.structures import StructureService
 from nanoos.structures import Structure
+
+BATCH_ENGINES: Final = ("MLIP", "LJ")
+"""Whose relaxations can share a batch."""
+
+HELD_S: Final = 7 * 24 * 3600.0
+"""How long a simulation waits for its batch before it runs by itself, whatever became of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +177,34 @@ class SimulationService:
         workflow: str,
         parameters: Mapping[str, Any] | None = None,
         priority: int = 0,
+        together: bool = False,
     ) -> list[BatchItem]:
-        """Submit many; one that cannot be simulated never fails the rest."""
-        self.plan(engine=engine, workflow=workflow, parameters=parameters or {})
+        """Submit many; one that cannot be simulated never fails the rest.
+
+        Args:
+            structure_ids: Of stored structures.
+            who: Who asks.
+            engine: Engine.
+            workflow: One of the engine's.
+            parameters: Of the workflow.
+            priority: Higher ones run first.
+            together: Relax them in one batch of the potential, in one job of the kind
+                ``relaxations``, which is much faster for small crystals; each keeps a job of its
+                own, which ends when it has converged or failed.
+
+        Raises:
+            InvalidInputError: ``together`` with anything but a relaxation with a potential; or
+                as :meth:`plan`.
+        """
+        plan = self.plan(engine=engine, workflow=workflow, parameters=parameters or {})
+        if together and not (plan.engine in BATCH_ENGINES and plan.workflow == "relax"):
+            raise InvalidInputError(
+                f"{plan.workflow} with {plan.engine} does not run in batches.",
+                hint="Leave 'together' out, or use the workflow relax of MLIP.",
+                code="not_batched",
+            )
+        if together:
+            return self._submit_together(plan, structure_ids, who, priority=priority)
         items = []
         for structure_id in structure_ids:
             try:
@@ -188,6 +221,57 @@ class SimulationService:
                 item = BatchItem(structure_id=structure_id, simulation=None, error=error.as_dict())
             items.append(item)
         return items
+
+    def _submit_together(
+        self,
+        plan: SimulationPlan,
+        structure_ids: Sequence[uuid.UUID],
+        who: Principal,
+        *,
+        priority: int,
+    ) -> list[BatchItem]:
+        """The simulations, their jobs held back, and one job that relaxes them."""
+        owners: dict[uuid.UUID, uuid.UUID] = {}
+        errors: dict[uuid.UUID, Mapping[str, Any]] = {}
+        for structure_id in dict.fromkeys(structure_ids):
+            try:
+                structure = self._structures.get(structure_id, who)
+                self.check(plan, structure.structure)
+                owners[structure_id] = structure.owner_id
+            except NanoosError as error:
+                errors[structure_id] = error.as_dict()
+        found: dict[uuid.UUID, uuid.UUID] = {}
+        with self._db.write() as session:
+            for structure_id, owner_id in owners.items():
+                row = self.submit_in(
+                    session, plan, structure_id=structure_id, owner_id=owner_id, priority=priority
+                )
+                found[structure_id] = row.id
+            jobs = session.scalars(
+                select(JobTable)
+                .join(SimulationTable, SimulationTable.job_id == JobTable.id)
+                .where(SimulationTable.id.in_(list(found.values())), JobTable.state == QUEUED)
+            ).all()
+            waiting = {job.id for job in jobs}
+            for job in jobs:
+                job.not_before = cast("datetime", db_now(HELD_S))
+            if waiting:
+                self._jobs.enqueue(
+                    session,
+                    "relaxations",
+                    {"simulation_ids": [str(i) for i in found.values()]},
+                    owner_id=who.user_id,
+                    queue=plan.queue,
+                    priority=priority,
+                )
+        return [
+            BatchItem(
+                structure_id=structure_id,
+                simulation=self.get(found[structure_id], who) if structure_id in found else None,
+                error=errors.get(structure_id),
+            )
+            for structure_id in structure_ids
+        ]
 
     def submit_in(
         self,

@@ -48,6 +48,7 @@ def submit_simulations(body: SimulationBatchBody, lab: Lab, who: Writer) -> Any:
         workflow=body.workflow,
         parameters=body.parameters,
         priority=body.priority,
+        together=body.together,
     )
     errors = sum(item.error is not None for item in items)
     return {"items": items, "total": len(items), "errors": errors}

@@ -79,6 +79,9 @@ class SimulationBatchBody(Body):
     workflow: Name
     parameters: dict[str, Any] = Field(default={})
     priority: int = Field(default=0, ge=-100, le=100)
+    together: bool = False
+    """Relax them in one batch of the potential, in one job of the kind ``relaxations``; each keeps
+    a job of its own, which ends when it has converged or failed."""
 
 
 class SimulationAnswer(Answer):
