@@ -1,7 +1,7 @@
 """Harmonic phonons: forces of displaced supercells, phonopy's force constants.
 
-The supercell is the smallest of two families (repeats of the primitive cell, repeats of the
-conventional cell) whose faces are at least ``min_length`` apart. Ref: Togo et al., J. Phys.:
+The supercell is the smaller of two (repeats of the cell as given, repeats of the conventional
+cell) whose faces are at least ``min_length`` apart. Ref: Togo et al., J. Phys.:
 Condens. Matter 35, 353001 (2023), DOI 10.1088/1361-648X/acd831; paths: Setyawan & Curtarolo, DOI
 10.1016/j.commatsci.2010.05.010. Universal potentials have no Born charges: the splitting of
 longitudinal and transverse optical modes at Gamma is not in the bands.
@@ -172,8 +172,8 @@ def phonons(
 def supercell_matrix(structure: Structure, min_length_a: float) -> Matrix:
     """(3, 3), rows are supercell vectors in lattice vectors: fewest atoms, faces far enough apart.
 
-    Repeats of the cell as given, of its primitive and of its conventional cell are tried; the
-    first two are oblique for centred lattices and often need more atoms than the third.
+    Repeats of the cell as given and of the conventional cell are tried: a primitive cell of a
+    centred lattice is oblique, and its repeats often need more atoms.
     """
     best: tuple[int, Matrix] | None = None
     for base in _bases(structure):
