@@ -124,38 +124,44 @@ def shared_neighbors(
         The neighbours with a share, and the shares (n_pairs,), in (0, 1].
     """
     found, counts = _at_least(structure, k, cutoff, margin=2.0 * _SOFT_A)
-    rank = _rank(counts)
-    shares = (rank < k).astype(np.float64)
-    ends = np.cumsum(counts)
-    more = np.flatnonzero(counts > k)
-    last = ends[more] - counts[more] + k - 1
-    edges = found.distances[last]
-    crowded = found.distances[last + 1] < edges + 2.0 * _SOFT_A
-    centers, edges = more[crowded], edges[crowded]
-    if len(centers):
-        widest = int(counts[centers].max())
-        places = (ends - counts)[centers, None] + np.arange(widest)
-        inside = np.arange(widest) < counts[centers, None]
-        distances = np.where(inside, found.distances[np.where(inside, places, 0)], np.inf)
-        columns = (distances < edges[:, None] + 2.0 * _SOFT_A).sum(axis=1).max()
-        own = _shares(distances[:, :columns] - edges[:, None], k)
-        shares[places[:, :columns][inside[:, :columns]]] = own[inside[:, :columns]]
+    shares = (_rank(counts) < k).astype(np.float64)
+    edges = np.full(len(counts), np.inf)
+    more = counts > k
+    edges[more] = found.distances[(np.cumsum(counts) - counts)[more] + k - 1]
+    beyond = found.distances - edges[found.centers]
+    near = np.flatnonzero(np.abs(beyond) < 2.0 * _SOFT_A)
+    if len(near):
+        centers = found.centers[near]
+        number = np.bincount(centers, minlength=len(counts))
+        dense = np.full((len(counts), int(number.max())), np.inf)
+        dense[centers, _rank(number)] = beyond[near]
+        inner = np.bincount(found.centers[beyond <= -2.0 * _SOFT_A], minlength=len(counts))
+        crowded = number > k - inner
+        if crowded.any():
+            dense[crowded] = _shares(dense[crowded], (k - inner)[crowded])
+            chosen = crowded[centers]
+            shares[near[chosen]] = dense[centers[chosen], _rank(number)[chosen]]
     kept = np.flatnonzero(shares > _LEAST_SHARE)
     return found.at(kept), shares[kept]
 
 
-def _shares(beyond: FloatArray, k: int) -> FloatArray:
-    """Shares (n, m) that add up to ``k``, from distances less that of the k-th neighbour (n, m).
+def _shares(beyond: FloatArray, wanted: IntArray) -> FloatArray:
+    """Shares (n, m) that add up to ``wanted`` (n,).
 
     The sum is piecewise linear in the radius: the radius lies between two of its corners.
+
+    Args:
+        beyond: (n, m), distances less that of the k-th neighbour, of those near it; inf where
+            there are fewer.
+        wanted: (n,), k less the neighbours that are nearer.
     """
     corners = np.concatenate([beyond - _SOFT_A, beyond + _SOFT_A], axis=1)
     corners = np.sort(np.clip(corners, -_SOFT_A, _SOFT_A), axis=1)
     sums = np.clip((corners[..., None] - beyond[:, None, :]) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0)
     totals = sums.sum(axis=2)
-    rows, high = np.arange(len(beyond)), np.argmax(totals >= k, axis=1)
+    rows, high = np.arange(len(beyond)), np.argmax(totals >= wanted[:, None] - _LEAST_SHARE, axis=1)
     low = np.maximum(high - 1, 0)
-    lower, short = corners[rows, low], k - totals[rows, low]
+    lower, short = corners[rows, low], wanted - totals[rows, low]
     step = short / np.maximum(totals[rows, high] - totals[rows, low], _LEAST_SHARE)
     radius = (lower + np.clip(step, 0.0, 1.0) * (corners[rows, high] - lower))[:, None]
     return np.asarray(np.clip((radius - beyond) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0))
