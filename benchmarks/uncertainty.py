@@ -97,12 +97,13 @@ def domain_table(checkpoint: Checkpoint, crystals: list[Structure]) -> list[str]
     for kind, graphs in unusual(checkpoint, crystals).items():
         columns, reasons = predictor.predict(graphs)
         flagged = np.mean([bool(words) for words in reasons])
-        widths = []
+        widths = dict.fromkeys(names, "-")
         for column in columns:
-            if column.target.name in names and column.quantiles is not None:
+            if column.target.name in widths and column.quantiles is not None:
                 lower, upper = column.quantiles[LEVEL]
-                widths.append(f"{float(np.mean(upper - lower)):.3g}")
-        lines.append(f"| {kind} | {len(graphs)} | {flagged:.1%} | {' | '.join(widths)} |")
+                widths[column.target.name] = f"{float(np.mean(upper - lower)):.3g}"
+        cells = " | ".join(widths.values())
+        lines.append(f"| {kind} | {len(graphs)} | {flagged:.1%} | {cells} |")
     return lines
 
 
