@@ -380,6 +380,25 @@ class TestBatches:
         ]
         assert len({row for batch in whole for row in batch}) == 16 * len(whole)
 
+    def test_batches_by_width_hold_every_row_once_and_are_alike(self, crystals, tmp_path):
+        config = small_config()
+        rows = divide(config, crystals)
+        data = training_set(
+            rows, config, k=8, cutoff=6.0, graphs_dir=tmp_path, progress=lambda *_: None
+        )
+        widths = data.graphs.widths
+
+        def spread(*, by_width):
+            batches = GraphBatches(
+                data, data.train, batch_size=8, epoch=lambda: 0, by_width=by_width
+            )
+            found = [rows.numpy() for _, _, rows in batches]
+            assert len(np.unique(np.concatenate(found))) == 8 * len(found)
+            return np.mean([np.ptp(widths[batch]) for batch in found])
+
+        assert np.ptp(widths[data.train]) > 0
+        assert spread(by_width=True) < spread(by_width=False)
+
     def test_two_that_build_graphs_at_once_leave_one_folder(self, crystals, tmp_path):
         for _ in range(2):
             graphs = cached_graphs(
