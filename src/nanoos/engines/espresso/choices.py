@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
+from nanoos.engines.dft_parameters import DftParameters
 from nanoos.engines.espresso.parameters import EspressoParameters
 from nanoos.kpoints import KpointPrediction, kpoint_model, mesh_of
 from nanoos.pseudopotentials import PseudopotentialFamily
@@ -127,7 +128,7 @@ def choose(
     wfc, rho = _cutoffs(structure, parameters, family, reasons)
     metal, why = metal_or_insulator(structure.composition, parameters.expected_gap_ev)
     reasons["metal"] = why
-    polarised, moments = _moments(structure, parameters, reasons)
+    polarised, moments = starting_moments(structure, parameters, reasons)
     species, site_species = _species(structure, moments)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in structure.species)
     for one in species:
@@ -136,7 +137,7 @@ def choose(
                 f"A moment of {one.moment:g} is more than the electrons of {one.element}.",
                 hint="Moments are in Bohr magnetons, for each atom.",
             )
-    mesh, kdist = _mesh(structure, parameters, reasons, metal=metal)
+    mesh, kdist = choose_mesh(structure, parameters, reasons, metal=metal)
     smearing, degauss = _smearing(parameters, reasons, metal=metal)
     nbnd = parameters.nbnd
     if smearing is None:
@@ -227,9 +228,10 @@ def _cutoffs(
     return wfc, rho
 
 
-def _mesh(
-    structure: Structure, parameters: EspressoParameters, reasons: dict[str, str], *, metal: bool
+def choose_mesh(
+    structure: Structure, parameters: DftParameters, reasons: dict[str, str], *, metal: bool
 ) -> tuple[tuple[int, int, int], float | None]:
+    """The mesh, and the spacing that it was made from; ``reasons["mesh"]`` tells why."""
     if parameters.kmesh is not None:
         reasons["mesh"] = "given"
         return parameters.kmesh, None
@@ -295,10 +297,14 @@ def _smearing(
     return smearing, width
 
 
-def _moments(
-    structure: Structure, parameters: EspressoParameters, reasons: dict[str, str]
+def starting_moments(
+    structure: Structure, parameters: DftParameters, reasons: dict[str, str]
 ) -> tuple[bool, list[float]]:
-    """Whether to polarise, and the starting moment of each site."""
+    """Whether to polarise, and the starting moment of each site, Bohr magnetons.
+
+    Raises:
+        InvalidInputError: moments of an element that the structure lacks.
+    """
     none = [0.0] * structure.n_sites
     if parameters.spin == "none":
         reasons["spin"] = "not polarised, as asked for"

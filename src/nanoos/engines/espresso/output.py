@@ -46,9 +46,9 @@ def write(
     """Write everything; ``result.json`` comes last, so its presence means the run is whole."""
     structure = finding.final.structure
     texts = {
-        "final.cif": _ase_text("cif", [_frame(structure)]),
-        "final.extxyz": _ase_text("extxyz", [_final_frame(finding.final)]),
-        TRAJECTORY_FILE: _ase_text("extxyz", _trajectory(finding)),
+        "final.cif": ase_text("cif", [_frame(structure)]),
+        "final.extxyz": ase_text("extxyz", [_final_frame(finding.final)]),
+        TRAJECTORY_FILE: ase_text("extxyz", _trajectory(finding)),
         CONVERGENCE_FILE: _convergence_csv(finding.stages),
     }
     texts |= {name: csv_text(header, rows) for name, (header, rows) in finding.tables.items()}
@@ -178,7 +178,7 @@ def _frame(structure: Structure) -> Any:
 
 def _final_frame(stage: StageResult) -> Any:
     xml = stage.xml
-    return _computed(stage.structure, xml.energy_ev, xml.forces, xml.stress)
+    return computed_frame(stage.structure, xml.energy_ev, xml.forces, xml.stress)
 
 
 def _trajectory(finding: Finding) -> list[Any]:
@@ -191,13 +191,14 @@ def _trajectory(finding: Finding) -> list[Any]:
                 species=stage.structure.species,
                 frac_coords=step.frac_coords,
             )
-            frame = _computed(structure, step.energy_ev, step.forces, step.stress)
+            frame = computed_frame(structure, step.energy_ev, step.forces, step.stress)
             frame.info["stage"] = stage.name
             frames.append(frame)
     return frames or [_final_frame(finding.final)]
 
 
-def _computed(structure: Structure, energy_ev: float, forces: Any, stress: Any) -> Any:
+def computed_frame(structure: Structure, energy_ev: float, forces: Any, stress: Any) -> Any:
+    """ASE atoms that carry energy (eV), forces (eV/Å) and stress (3, 3), eV/Å^3."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     frame = structure.to_ase()
@@ -231,7 +232,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return stream.getvalue()
 
 
-def _ase_text(file_format: str, frames: list[Any]) -> str:
+def ase_text(file_format: str, frames: list[Any]) -> str:
+    """A file of ASE's as text."""
     from ase.io import write as ase_write
 
     if file_format == "cif":

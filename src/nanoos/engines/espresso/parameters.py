@@ -1,20 +1,18 @@
 """Parameters of the workflows, typed and closed. What is None or ``auto`` is chosen by rule."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nanoos.engines.base import EngineParameters
+from nanoos.engines.dft_parameters import DftParameters
 from nanoos.kpoints.studies import TOLERANCE_EV
 from nanoos.pseudopotentials import DEFAULT_FAMILY, Accuracy
 
 Smearing = Literal["gaussian", "cold", "fermi-dirac", "methfessel-paxton"]
-Division = Annotated[int, Field(ge=1, le=200)]
-Moment = Annotated[float, Field(ge=-10, le=10)]
 
 
-class EspressoParameters(EngineParameters):
-    """What all workflows have."""
+class EspressoParameters(DftParameters):
+    """What all workflows have, beside what all engines of this kind have."""
 
     family: str = DEFAULT_FAMILY
     """Name of an installed pseudopotential family."""
@@ -24,14 +22,6 @@ class EspressoParameters(EngineParameters):
     """Cutoff of the wavefunctions, Ry."""
     ecutrho_ry: float | None = Field(default=None, ge=20, le=12000)
     """Cutoff of the density, Ry."""
-    kdist: float | None = Field(default=None, gt=0.01, le=3)
-    """Spacing of k-points, Å^-1, with the 2π."""
-    kmesh: tuple[Division, Division, Division] | None = None
-    """The mesh itself, instead of a spacing."""
-    mesh_from: Literal["model", "rule"] = "model"
-    """Without kdist and kmesh: the k-point model, or a fixed spacing for metals and insulators."""
-    kpoint_confidence: float = 0.95
-    """Level of the k-point model's interval; the mesh is that of its careful end."""
     kshift: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = (0, 0, 0)
     """1 moves the mesh by half a step; (0, 0, 0) goes through Gamma."""
     occupations: Literal["auto", "smearing", "fixed"] = "auto"
@@ -40,18 +30,10 @@ class EspressoParameters(EngineParameters):
     """How occupations are smeared."""
     degauss_ry: float | None = Field(default=None, gt=0, le=0.2)
     """Width of the smearing, Ry."""
-    expected_gap_ev: float | None = Field(default=None, ge=0, le=30)
-    """A predicted band gap: decides between metal and insulator instead of the composition."""
-    spin: Literal["auto", "none", "polarised"] = "auto"
-    """``auto``: polarised where an element of the crystal is known for its moments."""
-    magnetic_moments: dict[str, Moment] | None = None
-    """Element to starting moment, Bohr magnetons; moments of the structure's sites come first."""
     nbnd: int | None = Field(default=None, ge=1, le=20_000)
     """Bands; None: a fifth more than are filled, at least four more."""
     conv_thr_ry_per_atom: float = Field(default=1e-9, ge=1e-14, le=1e-3)
     """SCF is converged when the estimated error of the energy is below this, Ry per atom."""
-    max_scf_steps: int = Field(default=100, ge=1, le=1000)
-    """Iterations before an SCF counts as not converged."""
     mixing_beta: float | None = Field(default=None, gt=0, le=1)
     """Share of the new density that is mixed in."""
     remedies: Literal["all", "numerical", "none"] = "all"
@@ -60,20 +42,9 @@ class EspressoParameters(EngineParameters):
     """Pools of k-points (``-nk``): needs as many processes in NANO_OS_QE_COMMAND."""
     checkpoint_minutes: float = Field(default=60.0, ge=0.02, le=100_000)
     """pw.x is stopped cleanly so often and goes on from what it saved."""
-    allow_large: bool = False
-    """Run even what is estimated to need more memory or time than is sensible here."""
-
-    @field_validator("kpoint_confidence")
-    @classmethod
-    def _calibrated(cls, level: float) -> float:
-        if level not in {0.85, 0.9, 0.95}:
-            raise ValueError("0.85, 0.9 or 0.95")
-        return level
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kdist is not None and self.kmesh is not None:
-            raise ValueError("give kdist or kmesh, not both")
         if self.occupations == "fixed" and (self.smearing or self.degauss_ry):
             raise ValueError("fixed occupations have no smearing")
         if (
@@ -82,8 +53,6 @@ class EspressoParameters(EngineParameters):
             and self.ecutrho_ry < 4 * self.ecutwfc_ry
         ):
             raise ValueError("ecutrho_ry is at least four times ecutwfc_ry")
-        if self.spin == "none" and self.magnetic_moments:
-            raise ValueError("magnetic_moments need spin")
         return self
 
 

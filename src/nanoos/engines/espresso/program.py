@@ -57,7 +57,7 @@ def find_program() -> EspressoProgram:
     named = (_command or os.environ.get("NANO_OS_QE_COMMAND", "")).strip()
     if named:
         words = _words(named)
-        return EspressoProgram(command=words, origin="setting", processes=_processes(words))
+        return EspressoProgram(command=words, origin="setting", processes=processes_of(words))
     if found := shutil.which("pw.x"):
         return EspressoProgram(command=(found,), origin="path", processes=1)
     try:
@@ -91,7 +91,8 @@ def _words(named: str) -> tuple[str, ...]:
     return (found, *words[1:])
 
 
-def _processes(words: tuple[str, ...]) -> int:
+def processes_of(words: tuple[str, ...]) -> int:
+    """How many processes an ``mpirun`` in a command starts, as far as it says."""
     for flag, value in pairwise(words):
         if flag in {"-n", "-np", "--ntasks", "-c"} and value.isdigit():
             return max(1, int(value))

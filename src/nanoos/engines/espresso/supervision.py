@@ -67,7 +67,7 @@ def supervise(start: Start, reader: PwOutput, tell: Tell) -> int:
             stderr=errors,
         )
         try:
-            tail = _Tail(start.output)
+            tail = Tail(start.output)
             reported = 0.0
             while process.poll() is None:
                 _check_clock(start)
@@ -119,14 +119,15 @@ def end_family(pid: int) -> None:
                 process.kill()
 
 
-class _Tail:
-    """What was added to a file since it was last asked."""
+class Tail:
+    """What was added to a text file since it was last asked."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
     def more(self) -> str:
+        """The new text; empty where there is none."""
         with suppress(FileNotFoundError), self._path.open("rb") as stream:
             stream.seek(self._offset)
             data = stream.read()
