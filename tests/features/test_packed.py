@@ -41,7 +41,7 @@ def by_bisection(distances: np.ndarray, k: int) -> np.ndarray:
     ids=["rock salt", "wurtzite", "perturbed wurtzite", "perturbed rock salt"],
 )
 def test_shares_are_those_of_their_definition(crystal, k):
-    found, shares = shared_neighbors(crystal, k)
+    found, shares = shared_neighbors([crystal], k)
     every = nearest_neighbors(crystal, 80)
     for site in range(crystal.n_sites):
         wanted = by_bisection(every.distances[every.centers == site], k)
@@ -52,7 +52,7 @@ def test_shares_are_those_of_their_definition(crystal, k):
 
 
 def test_a_shell_that_does_not_fit_is_shared():
-    found, shares = shared_neighbors(rocksalt(), 12)
+    found, shares = shared_neighbors([rocksalt()], 12)
     first = found.centers == 0
     assert shares[first] == pytest.approx([1.0] * 6 + [0.5] * 12)
 
@@ -68,7 +68,7 @@ def test_a_strain_changes_shares_no_more_than_distances():
 
 
 def test_atoms_with_few_neighbours_keep_them_whole():
-    found, shares = shared_neighbors(hydrogen_chain(5), 12)
+    found, shares = shared_neighbors([hydrogen_chain(5)], 12)
     assert set(np.bincount(found.centers).tolist()) == {8}
     assert shares.tolist() == [1.0] * 40
 

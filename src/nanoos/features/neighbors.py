@@ -1,6 +1,6 @@
 """Periodic neighbour lists: all pairs within a radius, or the k nearest of each atom."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -99,12 +99,13 @@ def nearest_neighbors(structure: Structure, k: int = 12, cutoff: float = 8.0) ->
         k: Neighbours kept for each atom, at least 1.
         cutoff: Å, largest radius tried.
     """
-    found, counts = _at_least(structure, k, cutoff, margin=0.0)
-    return found.at(np.flatnonzero(_rank(counts) < k))
+    found = _at_least(structure, k, cutoff, margin=0.0)
+    counts = np.bincount(found.centers, minlength=structure.n_sites)
+    return found.at(_ranking(found, counts)[_rank(counts) < k])
 
 
 def shared_neighbors(
-    structure: Structure, k: int = 12, cutoff: float = 8.0
+    structures: Sequence[Structure], k: int = 12, cutoff: float = 8.0
 ) -> tuple[NeighborList, FloatArray]:
     """The neighbourhood of each atom: neighbours that count as ``k`` together, nearest first.
 
@@ -115,80 +116,99 @@ def shared_neighbors(
     neighbours have equal shares, and shares change continuously with the distances.
 
     Args:
-        structure: Any crystal.
+        structures: Any crystals, at least one. All are done at once: give some thousand atoms.
         k: What the shares of an atom add up to, at least 1; less where there are fewer
             neighbours within the cutoff.
         cutoff: Å, largest radius tried.
 
     Returns:
-        The neighbours with a share, and the shares (n_pairs,), in (0, 1].
+        The neighbours with a share, their sites numbered through all structures, and the shares
+        (n_pairs,), in (0, 1].
     """
-    found, counts = _at_least(structure, k, cutoff, margin=2.0 * _SOFT_A)
+    found = _joined(
+        [_at_least(structure, k, cutoff, margin=2.0 * _SOFT_A) for structure in structures],
+        [structure.n_sites for structure in structures],
+    )
+    counts = np.bincount(found.centers, minlength=sum(each.n_sites for each in structures))
+    order = _ranking(found, counts)
+    centers, distances = found.centers[order], found.distances[order]
     shares = (_rank(counts) < k).astype(np.float64)
     edges = np.full(len(counts), np.inf)
     more = counts > k
-    edges[more] = found.distances[(np.cumsum(counts) - counts)[more] + k - 1]
-    beyond = found.distances - edges[found.centers]
+    edges[more] = distances[(np.cumsum(counts) - counts)[more] + k - 1]
+    beyond = distances - edges[centers]
     near = np.flatnonzero(np.abs(beyond) < 2.0 * _SOFT_A)
+    number = np.bincount(centers[near], minlength=len(counts))
+    inner = np.bincount(centers[beyond <= -2.0 * _SOFT_A], minlength=len(counts))
+    wanted = k - inner
+    crowded = number > wanted
+    near = near[crowded[centers[near]]]
     if len(near):
-        centers = found.centers[near]
-        number = np.bincount(centers, minlength=len(counts))
-        dense = np.full((len(counts), int(number.max())), np.inf)
-        dense[centers, _rank(number)] = beyond[near]
-        inner = np.bincount(found.centers[beyond <= -2.0 * _SOFT_A], minlength=len(counts))
-        crowded = number > k - inner
-        if crowded.any():
-            dense[crowded] = _shares(dense[crowded], (k - inner)[crowded])
-            chosen = crowded[centers]
-            shares[near[chosen]] = dense[centers[chosen], _rank(number)[chosen]]
+        number, wanted = number[crowded], wanted[crowded]
+        rows, places = np.repeat(np.arange(len(number)), number), _rank(number)
+        dense = np.full((len(number), int(number.max())), np.inf)
+        dense[rows, places] = beyond[near]
+        shares[near] = _shares(dense, wanted)[rows, places]
     kept = np.flatnonzero(shares > _LEAST_SHARE)
-    return found.at(kept), shares[kept]
+    return found.at(order[kept]), shares[kept]
 
 
 def _shares(beyond: FloatArray, wanted: IntArray) -> FloatArray:
     """Shares (n, m) that add up to ``wanted`` (n,).
 
-    The sum is piecewise linear in the radius: the radius lies between two of its corners.
+    The sum is piecewise linear in the radius: it is followed from corner to corner.
 
     Args:
         beyond: (n, m), distances less that of the k-th neighbour, of those near it; inf where
             there are fewer.
         wanted: (n,), k less the neighbours that are nearer.
     """
+    width = 2.0 * _SOFT_A
     corners = np.concatenate([beyond - _SOFT_A, beyond + _SOFT_A], axis=1)
-    corners = np.sort(np.clip(corners, -_SOFT_A, _SOFT_A), axis=1)
-    sums = np.clip((corners[..., None] - beyond[:, None, :]) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0)
-    totals = sums.sum(axis=2)
+    corners = np.clip(corners, -_SOFT_A, _SOFT_A)
+    order = np.argsort(corners, axis=1)
+    corners = np.take_along_axis(corners, order, axis=1)
+    slopes = np.cumsum(np.where(order < beyond.shape[1], 1.0 / width, -1.0 / width), axis=1)
+    totals = np.empty_like(corners)
+    totals[:, 0] = np.clip(-beyond / width, 0.0, 1.0).sum(axis=1)
+    totals[:, 1:] = totals[:, :1] + np.cumsum(slopes[:, :-1] * np.diff(corners, axis=1), axis=1)
     rows, high = np.arange(len(beyond)), np.argmax(totals >= wanted[:, None] - _LEAST_SHARE, axis=1)
     low = np.maximum(high - 1, 0)
     lower, short = corners[rows, low], wanted - totals[rows, low]
     step = short / np.maximum(totals[rows, high] - totals[rows, low], _LEAST_SHARE)
     radius = (lower + np.clip(step, 0.0, 1.0) * (corners[rows, high] - lower))[:, None]
-    return np.asarray(np.clip((radius - beyond) / (2.0 * _SOFT_A) + 0.5, 0.0, 1.0))
+    return np.asarray(np.clip((radius - beyond) / width + 0.5, 0.0, 1.0))
 
 
-def _at_least(
-    structure: Structure, k: int, cutoff: float, *, margin: float
-) -> tuple[NeighborList, IntArray]:
-    """Ranked pairs that hold all as near as the k-th of each atom and ``margin`` (Å) beyond.
+def _at_least(structure: Structure, k: int, cutoff: float, *, margin: float) -> NeighborList:
+    """Pairs that hold all as near as the k-th of each atom and ``margin`` (Å) beyond.
 
-    The pairs and how many each atom has. The search starts at the radius that should hold enough
-    atoms and widens only where some atom lacks neighbours.
+    The search starts at the radius that should hold enough atoms and widens only where some atom
+    lacks neighbours.
     """
     n_sites = structure.n_sites
     volume = _FIRST_GUESS * k * structure.volume / n_sites
     radius = min(cutoff, (3.0 * volume / (4.0 * np.pi)) ** (1 / 3) + margin)
     while True:
         found = _pairs(structure, radius)
-        counts = np.bincount(found.centers, minlength=n_sites)
-        near = counts
-        if margin:
-            inner = found.centers[found.distances < radius - margin]
-            near = np.bincount(inner, minlength=n_sites)
-        if radius >= cutoff or near.min() >= k:
-            break
+        if radius >= cutoff:
+            return found
+        near = found.centers[found.distances < radius - margin] if margin else found.centers
+        if np.bincount(near, minlength=n_sites).min() >= k:
+            return found
         radius = min(cutoff, radius * _GROWTH)
-    return found.at(_ranking(found, counts)), counts
+
+
+def _joined(parts: Sequence[NeighborList], sizes: Sequence[int]) -> NeighborList:
+    """One list of all, the sites numbered through."""
+    starts = np.cumsum([0, *sizes[:-1]])
+    shift = np.repeat(starts, [len(part.centers) for part in parts])
+    return NeighborList(
+        centers=np.concatenate([part.centers for part in parts]) + shift,
+        neighbors=np.concatenate([part.neighbors for part in parts]) + shift,
+        images=np.concatenate([part.images for part in parts]),
+        distances=np.concatenate([part.distances for part in parts]),
+    )
 
 
 def _rank(counts: IntArray) -> IntArray:

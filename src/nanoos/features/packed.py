@@ -6,14 +6,17 @@ gather. What counts as a neighbour, and by how much, is told in ``shared_neighbo
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nanoos.features.neighbors import shared_neighbors
+from nanoos.features.neighbors import NeighborList, shared_neighbors
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
+
+_AT_ONCE: Final = 1000
+"""Atoms whose neighbours are chosen in one go: their arrays fit the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,14 +60,14 @@ class PackedGraphs:
     def from_structures(
         cls, structures: Iterable[Structure], *, k: int = 12, cutoff: float = 8.0
     ) -> Self:
-        """Build the graphs, one structure after the other.
+        """Build the graphs, some hundred atoms at a time.
 
         Args:
             structures: At least one.
             k: What the shares of an atom's neighbours add up to.
             cutoff: Å.
         """
-        return cls.concatenate([_pack(structure, k=k, cutoff=cutoff) for structure in structures])
+        return cls.concatenate([_pack(some, k, cutoff) for some in _some(structures, _AT_ONCE)])
 
     @classmethod
     def concatenate(cls, parts: Sequence["PackedGraphs | Self"]) -> Self:
@@ -134,30 +137,60 @@ def _padded(array: npt.NDArray[np.float32], lacking: int, value: float) -> npt.N
     return np.concatenate([array, more], axis=1)
 
 
-def _pack(structure: Structure, *, k: int, cutoff: float) -> PackedGraphs:
-    n_sites = structure.n_sites
-    found, shares = shared_neighbors(structure, k, cutoff)
-    counts = np.bincount(found.centers, minlength=n_sites)
+def _pack(structures: Sequence[Structure], k: int, cutoff: float) -> PackedGraphs:
+    sizes = np.array([structure.n_sites for structure in structures], dtype=np.int64)
+    found, shares = shared_neighbors(structures, k, cutoff)
+    counts = np.bincount(found.centers, minlength=int(sizes.sum()))
     width = max(k, int(counts.max(initial=0)))
     slot = np.arange(len(found.centers)) - np.repeat(np.cumsum(counts) - counts, counts)
     places = found.centers * width + slot
-    neighbors = np.repeat(np.arange(n_sites, dtype=np.int32), width)
-    distances = np.full(n_sites * width, np.inf, dtype=np.float32)
-    directed = np.zeros((n_sites * width, 3), dtype=np.float32)
-    counted = np.zeros(n_sites * width, dtype=np.float32)
-    neighbors[places] = found.neighbors
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    neighbors = np.repeat(_own_sites(sizes), width)
+    distances = np.full(len(counts) * width, np.inf, dtype=np.float32)
+    directed = np.zeros((len(counts) * width, 3), dtype=np.float32)
+    counted = np.zeros(len(counts) * width, dtype=np.float32)
+    neighbors[places] = found.neighbors - first[found.centers]
     distances[places] = found.distances
-    directed[places] = found.vectors(structure)
+    directed[places] = _vectors(structures, sizes, found)
     counted[places] = shares
     return PackedGraphs(
         k=k,
-        sizes=np.array([n_sites], dtype=np.int64),
-        atomic_numbers=np.array([ATOMIC_NUMBERS[s] for s in structure.species], dtype=np.uint8),
-        neighbors=neighbors.reshape(n_sites, width),
-        distances=distances.reshape(n_sites, width),
-        vectors=directed.reshape(n_sites, width, 3),
-        shares=counted.reshape(n_sites, width),
+        sizes=sizes,
+        atomic_numbers=np.array(
+            [ATOMIC_NUMBERS[s] for structure in structures for s in structure.species],
+            dtype=np.uint8,
+        ),
+        neighbors=neighbors.reshape(-1, width),
+        distances=distances.reshape(-1, width),
+        vectors=directed.reshape(-1, width, 3),
+        shares=counted.reshape(-1, width),
     )
+
+
+def _vectors(
+    structures: Sequence[Structure], sizes: npt.NDArray[np.int64], found: NeighborList
+) -> npt.NDArray[np.float64]:
+    """(n_pairs, 3), from centre to neighbour, Å; the sites numbered through all structures."""
+    positions = np.concatenate([structure.cart_coords for structure in structures])
+    lattices = np.stack([structure.lattice for structure in structures])
+    structure_of = np.repeat(np.arange(len(sizes)), sizes)[found.centers]
+    vectors = positions[found.neighbors] - positions[found.centers]
+    vectors += np.einsum("pi,pij->pj", found.images.astype(np.float64), lattices[structure_of])
+    return np.asarray(vectors)
+
+
+def _some(structures: Iterable[Structure], max_atoms: int) -> Iterator[list[Structure]]:
+    """Of at most ``max_atoms`` together; a larger structure alone."""
+    part: list[Structure] = []
+    n_atoms = 0
+    for structure in structures:
+        if part and n_atoms + structure.n_sites > max_atoms:
+            yield part
+            part, n_atoms = [], 0
+        part.append(structure)
+        n_atoms += structure.n_sites
+    if part:
+        yield part
 
 
 def stream_packed(
@@ -173,13 +206,5 @@ def stream_packed(
         cutoff: Å.
         max_atoms: A part is closed before it would hold more; a larger structure is one part.
     """
-    parts: list[PackedGraphs] = []
-    n_atoms = 0
-    for structure in structures:
-        if parts and n_atoms + structure.n_sites > max_atoms:
-            yield PackedGraphs.concatenate(parts)
-            parts, n_atoms = [], 0
-        parts.append(_pack(structure, k=k, cutoff=cutoff))
-        n_atoms += structure.n_sites
-    if parts:
-        yield PackedGraphs.concatenate(parts)
+    for some in _some(structures, max_atoms):
+        yield PackedGraphs.from_structures(some, k=k, cutoff=cutoff)
