@@ -28,6 +28,7 @@ from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
+from nanoos.services.optimade import OptimadeService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.shipped_models import sync_shipped_models
@@ -74,6 +75,7 @@ def build_services(settings: Settings) -> Services:
         features=FeatureService(database, artifacts, structures, jobs),
         kpoints=KpointService(structures),
         kpoint_studies=KpointStudyService(database, jobs, simulations),
+        optimade=OptimadeService(settings.optimade_url),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,

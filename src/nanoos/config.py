@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     """debug, info, warning or error."""
     mp_api_key: SecretStr = SecretStr("")
     """Key of the Materials Project's API; empty: data sets cannot be imported from it."""
+    optimade_url: str = ""
+    """Address of an OPTIMADE database of your own (what stands before ``/v1/structures``); the page
+    for k-points offers it before the public ones."""
     max_upload_mb: int = Field(default=256, ge=1, le=16384)
     """Largest upload, MB."""
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from nanoos.core.errors import InvalidInputError, StructureRefusedError
-from nanoos.structures import Structure, read_structures_from_bytes
+from nanoos.core.errors import InvalidInputError
+from nanoos.structures import Structure, read_structure_from_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -100,17 +100,9 @@ def only_one(name: str, data: bytes) -> Structure:
     Raises:
         StructureRefusedError: it cannot be read, or holds several.
     """
-    found = read_structures_from_bytes(name, data)
-    first = next(found)
-    if first.error is not None:
-        raise first.error
-    if first.structure is None or next(found, None) is not None:
-        raise StructureRefusedError(
-            f"{name} holds more than one structure.",
-            hint="Send it to POST /api/v1/structures/import.",
-            code="several_structures",
-        )
-    return first.structure
+    return read_structure_from_bytes(
+        name, data, several="Send it to POST /api/v1/structures/import."
+    )
 
 
 def form_documentation(model: type[BaseModel], files: str, *, several: bool) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from nanoos.services.lab_events import LabEvents
 from nanoos.services.materials import MaterialService
 from nanoos.services.model_registry import ModelRegistryService
 from nanoos.services.monitoring import MonitoringService
+from nanoos.services.optimade import OptimadeService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.simulations import SimulationService
@@ -39,6 +40,7 @@ class Services:
     features: FeatureService
     kpoints: KpointService
     kpoint_studies: KpointStudyService
+    optimade: OptimadeService
     jobs: JobService
     job_files: JobFiles
     simulations: SimulationService

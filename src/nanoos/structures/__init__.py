@@ -9,6 +9,7 @@ from nanoos.structures.io import (
     iter_paths,
     iter_structures,
     read_structure,
+    read_structure_from_bytes,
     read_structures_from_bytes,
     write_structures,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "iter_structures",
     "primitive_cell",
     "read_structure",
+    "read_structure_from_bytes",
     "read_structures_from_bytes",
     "reduced_formula",
     "write_structures",

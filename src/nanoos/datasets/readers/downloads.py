@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from nanoos import __version__
-from nanoos.core.errors import NanoosError, NotFoundError, UnauthorizedError, UnavailableError
+from nanoos.core.errors import (
+    InvalidInputError,
+    NanoosError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+)
 
 TIMEOUT_S: Final = 60.0
 """Between two bytes, not of the whole."""
@@ -20,6 +26,8 @@ TIMEOUT_S: Final = 60.0
 _ATTEMPTS: Final = 3
 _CHUNK: Final = 1 << 20
 _WORTH_A_RETRY: Final = (429, 500, 502, 503, 504)
+_NOT_UNDERSTOOD: Final = (400, 422, 501)
+_SHOWN_CHARACTERS: Final = 300
 
 Report = Callable[[float | None, str], None]
 
@@ -79,6 +87,7 @@ def get_json(
     instead: str,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
+    attempts: int = _ATTEMPTS,
 ) -> Any:
     """The JSON document that a GET answers.
 
@@ -86,6 +95,7 @@ def get_json(
         UnavailableError: as :func:`download`, or the answer is no JSON.
         UnauthorizedError: the server does not accept the credentials.
         NotFoundError: the server knows no such thing.
+        InvalidInputError: the server does not understand the parameters; says its reason.
     """
     full = f"{url}?{urllib.parse.urlencode(parameters)}" if parameters else url
     found: list[Any] = []
@@ -94,7 +104,7 @@ def get_json(
         with _open(full, headers or {}, timeout_s) as answer:
             found.append(json.loads(answer.read()))
 
-    _insist(fetch, url, service=service, instead=instead)
+    _insist(fetch, url, service=service, instead=instead, attempts=attempts)
     return found[-1]
 
 
@@ -107,17 +117,19 @@ def _open(url: str, headers: Mapping[str, str], timeout_s: float) -> Any:
     return urllib.request.urlopen(request, timeout=timeout_s)  # noqa: S310
 
 
-def _insist(fetch: Callable[[], None], url: str, *, service: str, instead: str) -> None:
+def _insist(
+    fetch: Callable[[], None], url: str, *, service: str, instead: str, attempts: int = _ATTEMPTS
+) -> None:
     """Try a few times where another attempt may help."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             fetch()
         except urllib.error.HTTPError as error:
             with error:
-                if error.code not in _WORTH_A_RETRY or attempt == _ATTEMPTS:
-                    raise _refusal(error.code, url, service, instead) from None
+                if error.code not in _WORTH_A_RETRY or attempt == attempts:
+                    raise _refusal(error, url, service, instead) from None
         except (OSError, HTTPException, ValueError) as error:
-            if isinstance(error, ValueError) or attempt == _ATTEMPTS:
+            if isinstance(error, ValueError) or attempt == attempts:
                 raise _away(service, _reason(error), instead) from error
         else:
             return
@@ -128,7 +140,14 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error or type(error).__name__)
 
 
-def _refusal(status: int, url: str, service: str, instead: str) -> NanoosError:
+def _refusal(error: urllib.error.HTTPError, url: str, service: str, instead: str) -> NanoosError:
+    status = error.code
+    if status in _NOT_UNDERSTOOD:
+        return InvalidInputError(
+            f"{service} does not understand the question: {_said(error)}.",
+            hint="Ask in a simpler way.",
+            code="not_understood",
+        )
     if status in {401, 403}:
         return UnauthorizedError(
             f"{service} does not accept the credentials (HTTP {status}).",
@@ -138,6 +157,18 @@ def _refusal(status: int, url: str, service: str, instead: str) -> NanoosError:
     if status in {404, 410}:
         return NotFoundError(f"{service} has nothing at {url}.", hint=instead)
     return _away(service, f"HTTP {status}", instead)
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """What the body of an answer says is wrong, in the shapes of JSON:API and of FastAPI."""
+    try:
+        body = json.loads(error.read(1 << 16))
+        problems = body.get("errors") or [body]
+        said = problems[0].get("detail") or problems[0].get("title")
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        said = None
+    words = said if isinstance(said, str) else f"HTTP {error.code}"
+    return " ".join(words.split())[:_SHOWN_CHARACTERS].rstrip(".")
 
 
 def _away(service: str, why: str, instead: str) -> UnavailableError:

@@ -6,6 +6,7 @@ from nanoos.structures.io.reading import (
     iter_paths,
     iter_structures,
     read_structure,
+    read_structure_from_bytes,
     read_structures_from_bytes,
 )
 from nanoos.structures.io.writing import (
@@ -28,6 +29,7 @@ __all__ = [
     "iter_paths",
     "iter_structures",
     "read_structure",
+    "read_structure_from_bytes",
     "read_structures_from_bytes",
     "write_atomically",
     "write_structures",

@@ -32,6 +32,7 @@ from nanoos.structures.io.xsf import xsf_entries
 from nanoos.structures.structure import Structure
 
 _SNIFFED_BYTES = 8192
+_SEVERAL = "Use iter_structures for files with several."
 
 _TEXT_READERS: dict[Format, Callable[[str, ReadLimits], Iterator[Entry]]] = {
     Format.CIF: cif_entries,
@@ -104,20 +105,25 @@ def read_structure(
         StructureRefusedError: it is refused, or the file holds several (``several_structures``).
         TooLargeError: a limit on sizes.
     """
-    found = list(_first(iter_structures(path, limits=limits), 2))
-    for outcome in found:
-        if outcome.error is not None:
-            raise outcome.error
-    if len(found) > 1:
-        raise StructureRefusedError(
-            f"{path} holds more than one structure.",
-            hint="Use iter_structures for files with several.",
-            code="several_structures",
-        )
-    structure = found[0].structure
-    if structure is None:
-        raise no_structures(f"{path} holds no structure.")
-    return structure
+    return _only_one(str(path), iter_structures(path, limits=limits), _SEVERAL)
+
+
+def read_structure_from_bytes(
+    name: str, data: bytes, *, limits: ReadLimits = DEFAULT_LIMITS, several: str = _SEVERAL
+) -> Structure:
+    """The one structure of an upload.
+
+    Args:
+        name: The file name that came with it; it tells the format.
+        data: The content.
+        limits: What is accepted.
+        several: The hint of the refusal of a file with more than one.
+
+    Raises:
+        StructureRefusedError: it is refused, or the file holds several (``several_structures``).
+        TooLargeError: a limit on sizes.
+    """
+    return _only_one(name, read_structures_from_bytes(name, data, limits=limits), several)
 
 
 def read_structures_from_bytes(
@@ -139,6 +145,21 @@ def read_structures_from_bytes(
         yield from archive_outcomes(name, stream, limits, _member_reader(limits))
     else:
         yield from _stream(name, name, stream, limits)
+
+
+def _only_one(file: str, given: Iterator[ReadOutcome], several: str) -> Structure:
+    found = list(_first(given, 2))
+    for outcome in found:
+        if outcome.error is not None:
+            raise outcome.error
+    if len(found) > 1:
+        raise StructureRefusedError(
+            f"{file} holds more than one structure.", hint=several, code="several_structures"
+        )
+    structure = found[0].structure
+    if structure is None:
+        raise no_structures(f"{file} holds no structure.")
+    return structure
 
 
 def _first(items: Iterator[ReadOutcome], count: int) -> Iterator[ReadOutcome]:
