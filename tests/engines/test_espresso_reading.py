@@ -1,5 +1,8 @@
 """What pw.x wrote in runs of ours is read in our units; rules, input and estimates, without pw.x."""
 
+import os
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from nanoos.engines.espresso.parameters import EspressoParameters, ScfParameters
 from nanoos.engines.espresso.paths import label_of, path_points
 from nanoos.engines.espresso.remedies import ladder
 from nanoos.engines.espresso.stdout import PwOutput
+from nanoos.engines.espresso.supervision import Start, supervise
 from nanoos.engines.espresso.xml_output import Bands, read_pw_xml
 from nanoos.pseudopotentials import Cutoffs, FamilyInfo, Pseudopotential, PseudopotentialFamily
 from nanoos.structures import Structure
@@ -477,3 +481,24 @@ def test_the_setting_comes_first_then_the_path(tmp_path, monkeypatch):
     with pytest.raises(UnavailableError) as caught:
         program.find_program()
     assert caught.value.error_code == "no_pw"
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("", 0)],
+    ids=["exit", "signal", "well"],
+)
+def test_how_a_program_ended_is_known(tmp_path, script, code):
+    start = Start(
+        command=[sys.executable, "-c", f"import os, sys, time; time.sleep(0.3); {script}"],
+        environment=dict(os.environ),
+        folder=tmp_path,
+        output=tmp_path / "scf.out",
+        errors=tmp_path / "scf.err",
+        deadline=time.monotonic() + 60,
+        timeout_s=60,
+        conv_thr_ev=1e-6,
+        relaxing=False,
+        label="scf",
+    )
+    assert supervise(start, PwOutput(silicon()), lambda *_: None) == code

@@ -1,6 +1,7 @@
 """One start of pw.x: watched while it runs, ended with whatever ends the watcher."""
 
 import math
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -75,8 +76,8 @@ def supervise(start: Start, reader: PwOutput, tell: Tell) -> int:
                 if time.monotonic() - reported >= _REPORT_S:
                     reported = time.monotonic()
                     tell(*where_it_is(start, reader))
-                with suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
-                    psutil.Process(process.pid).wait(POLL_S)
+                with suppress(subprocess.TimeoutExpired):  # psutil's wait would take the exit code
+                    process.wait(POLL_S)
         finally:
             end_family(process.pid)
             code = process.wait()
