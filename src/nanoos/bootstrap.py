@@ -12,6 +12,8 @@ from nanoos.datasets.readers.databases import DatabaseAccess
 from nanoos.db import ArtifactStore, Database
 from nanoos.engines.espresso.program import set_command as set_qe_command
 from nanoos.engines.lammps.program import set_program
+from nanoos.engines.vasp.potcars import set_potcar_folder
+from nanoos.engines.vasp.program import set_command as set_vasp_command
 from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.potentials.runtime import set_device, set_threads
 from nanoos.pseudopotentials import set_pseudo_folder
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     from nanoos.laboratory import Laboratory
 
 
-def build_services(settings: Settings) -> Services:
-    """Wire all services; the database must be at the current schema already."""
+def set_machine(settings: Settings) -> None:
+    """Tell this process where programs, weights and pseudopotentials are; makes nothing."""
     set_data_dir(settings.data_dir)
     set_device(settings.device)
     set_weights_folder(settings.resolved_models_dir)
@@ -50,6 +52,13 @@ def build_services(settings: Settings) -> Services:
     set_program(settings.lammps_command, settings.lammps_potential_dir)
     set_pseudo_folder(settings.resolved_pseudo_dir)
     set_qe_command(settings.qe_command)
+    set_vasp_command(settings.vasp_command)
+    set_potcar_folder(settings.vasp_potcar_dir)
+
+
+def build_services(settings: Settings) -> Services:
+    """Wire all services; the database must be at the current schema already."""
+    set_machine(settings)
     database = Database(settings.resolved_database_url)
     artifacts = ArtifactStore(settings.resolved_artifacts_url)
     runs_dir = settings.data_dir / "runs"

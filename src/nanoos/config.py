@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     qe_command: str = ""
     """How pw.x is started, such as ``mpirun -np 8 /opt/qe/bin/pw.x``; empty: the one on PATH, else
     the one that 'nanoos tools install QE' brings."""
+    vasp_command: str = ""
+    """How your licensed VASP is started, such as ``mpirun -np 16 vasp_std``; empty: the
+    ``vasp_std`` on PATH."""
+    vasp_potcar_dir: str = ""
+    """Folder of your licensed POTCARs, laid out as pymatgen's or VASP's own archives; empty: where
+    pymatgen's ``PMG_VASP_PSP_DIR`` says."""
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data folder."""
     broker_url: str = ""

@@ -117,6 +117,23 @@ def test_simulate_refuses_before_it_queues(lab, crystals, arguments, code, words
     assert lab("jobs", "list", "--json").document["total"] == 0
 
 
+def test_vasp_is_refused_without_its_licence_but_inputs_are_written(
+    lab, crystals, tmp_path, monkeypatch
+):
+    for name in ("PMG_VASP_PSP_DIR", "NANO_OS_VASP_COMMAND", "NANO_OS_VASP_POTCAR_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    command = ("simulate", crystals / "a_MgO.cif", "--engine", "VASP", "--set", "kmesh=[3,3,3]")
+    refused = lab(*command)
+    assert refused.code == 8
+    assert "NANO_OS_VASP_COMMAND" in refused.err
+    ran = lab(*command, "--write-input", tmp_path / "vasp", "--json")
+    assert ran.code == 0, ran.err
+    assert {"INCAR", "KPOINTS", "POSCAR", "POTCAR.spec"} <= set(ran.document["files"])
+    assert (tmp_path / "vasp" / "input" / "POTCAR.spec").read_text() == "Mg_pv\nO\n"
+    assert lab("jobs", "list", "--json").document["total"] == 0
+
+
 def test_a_worker_is_told_which_queues_there_are(lab):
     ran = lab("worker", "--queue", "dtf")
     assert ran.code == 2

@@ -1,5 +1,7 @@
 """DFT results beside predictions: PBE is PBE/PBE+U where no element gets a U, else they differ."""
 
+from dataclasses import asdict
+
 import pytest
 from sqlalchemy import select
 from stored_models import add_model, add_result
@@ -10,11 +12,15 @@ from nanoos.db import SimulationResultTable
 from nanoos.services.access import LOCAL_PRINCIPAL as ME
 from nanoos.services.comparisons import comparable, elements_of
 from nanoos.services.dataset_records import SimulationRows
+from nanoos.services.simulated_properties import simulated_properties
 from nanoos.testing.crystals import rocksalt
 
 DFT = LevelOfTheory(functional="PBE", corrections="none", reference="pseudopotentials PseudoDojo")
 PLAIN = LevelOfTheory(functional="PBE", corrections="none", reference="none")
 MIXED = LevelOfTheory(functional="PBE/PBE+U", corrections="none", reference="none")
+
+
+VASP = LevelOfTheory(functional="PBE", corrections="none", reference="VASP PAW PBE_54")
 
 
 def gap(level):
@@ -38,6 +44,54 @@ def test_other_differences_stay_differences():
     corrected = LevelOfTheory(functional="PBE/PBE+U", corrections="MP2020", reference="none")
     for other in (r2scan, corrected, None):
         assert not comparable(gap(PLAIN), gap(other), ("Mg", "O"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [(DFT, VASP, False), (DFT, DFT, True), (VASP, VASP, True), (PLAIN, PLAIN, False),
+     (MIXED, DFT, False), (VASP, PLAIN, False), (None, None, False)],
+    ids=["QE-VASP", "QE", "VASP", "unknown", "model-QE", "VASP-model", "nothing"],
+)  # fmt: skip
+def test_a_fermi_energy_is_never_compared_between_codes(one, other, same):
+    assert comparable(gap(one), gap(other), ("Mg", "O"), name="fermi_energy") is same
+
+
+def test_results_of_two_codes_share_a_gap_and_no_fermi_energy():
+    """The numbers of engines, with the levels that they state."""
+    values = {"fermi_energy_ev": 5.1, "fermi_level_ev": 5.1, "band_gap_ev": 1.2}
+    qe, vasp = (
+        simulated_properties(
+            values, {"producer": producer, "parameters": {"level_of_theory": asdict(level)}}
+        )
+        for producer, level in (("QE/pw.x", DFT), ("VASP", VASP))
+    )
+    assert set(qe) == {"bandgap", "fermi_energy"}, "fermi_level_ev is no property"
+    for name, same in (("bandgap", True), ("fermi_energy", False)):
+        assert comparable(qe[name], vasp[name], ("Mg", "O"), name=name) is same
+
+
+@pytest.mark.usefixtures("no_shipped_models")
+def test_a_predicted_fermi_energy_is_not_compared_with_a_simulated_one(
+    services, tmp_path, monkeypatch
+):
+    add_model(services, tmp_path, targets=("bandgap", "fermi_energy"))
+    structure = services.structures.add(rocksalt(4.2), ME, source={"kind": "test"})[0].id
+    services.predictions.predict(structure, ME, model_name="CGCNN")
+    add_result(services, structure, {"band_gap_ev": 1.0, "fermi_energy_ev": 5.0}, VASP)
+    original = type(services.predictions).latest
+
+    def plain(self, structure_id, who, **options):
+        record = original(self, structure_id, who, **options)
+        for value in record.values.values():
+            object.__setattr__(value, "level_of_theory", PLAIN)
+        return record
+
+    monkeypatch.setattr(type(services.predictions), "latest", plain)
+    compared = services.comparisons.compare(structure, ME)
+    assert set(compared.comparisons) == set(compared.property_quality) == {"bandgap"}
+    assert compared.not_compared == {
+        "fermi_energy": "fermi_energy has no zero that two codes share"
+    }
 
 
 @pytest.mark.usefixtures("no_shipped_models")

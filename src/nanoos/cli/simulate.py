@@ -57,16 +57,26 @@ def simulate(
     wait: Annotated[
         bool, typer.Option("--wait", help="Run a worker here until it has ended; show progress.")
     ] = False,
+    write_input: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-input", help="Only write the input files to this folder; nothing is submitted."
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Submit a simulation. The same work is never done twice: it gives the one that is there.
 
-    JSON: the simulation's fields ("id", "job_id", "state", "values", ...).
+    JSON: the simulation's fields ("id", "job_id", "state", "values", ...); with --write-input:
+    {"folder", "files"}.
     """
     from nanoos.engines import get_engine
 
     parameters = dict(given_parameter(text) for text in set_ or ())
     workflow = workflow or get_engine(engine).default_workflow
+    if write_input is not None:
+        _write_input(what, engine, {**parameters, "workflow": workflow}, write_input, as_json)
+        return
     with settings_and_services() as (settings, lab):
         record = stored_structure(lab, what)
         simulation = lab.simulations.submit(
@@ -90,6 +100,27 @@ def simulate(
             hint=error.get("hint") or f"nanoos jobs log {short_id(simulation.job_id)}",
             code=error.get("code"),
         )
+
+
+def _write_input(
+    what: str,
+    engine: str,
+    parameters: dict[str, Any],
+    folder: Path,
+    as_json: bool,
+) -> None:
+    from nanoos.engines import get_engine
+    from nanoos.structures import read_structure
+
+    with settings_and_services() as (_, lab):
+        path = Path(what)
+        structure = read_structure(path) if path.is_file() else find_structure(lab, what).structure
+        written = get_engine(engine)().prepare_input(structure, parameters, folder)
+    files = sorted(file.name for file in written.iterdir())
+    if as_json:
+        print_document({"folder": str(written), "files": files})
+    else:
+        say(f"Wrote {written}: {', '.join(files)}.")
 
 
 def given_parameter(text: str) -> tuple[str, Any]:

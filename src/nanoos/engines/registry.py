@@ -12,6 +12,7 @@ ENGINES: Registry[type[Engine[Any]]] = Registry(
         "LJ": "nanoos.engines.mlip.engine:LennardJonesEngine",
         "MLIP": "nanoos.engines.mlip.engine:MLIPEngine",
         "QE": "nanoos.engines.espresso.engine:EspressoEngine",
+        "VASP": "nanoos.engines.vasp.engine:VaspEngine",
     },
     extra="ml",
     aliases={"LAMMPS_MD": "LAMMPS"},

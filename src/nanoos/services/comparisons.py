@@ -184,6 +184,8 @@ def _divided(
         one, other = predicted[name], simulated[name]
         if one.unit != other.unit:
             unlike[name] = f"{name} is predicted in {one.unit} and simulated in {other.unit}"
+        elif name == "fermi_energy" and not _same_zero(one, other):
+            unlike[name] = f"{name} has no zero that two codes share"
         elif not _same_level(one.level_of_theory, other.level_of_theory, elements):
             unlike[name] = f"{name} is predicted as {_words(one)} and simulated as {_words(other)}"
         else:
@@ -200,6 +202,13 @@ def _same_level(
     return one == other or one.for_elements(elements) == other.for_elements(elements)
 
 
+def _same_zero(one: PropertyValue, other: PropertyValue) -> bool:
+    """Whether both name one code and set of pseudopotentials, which a Fermi energy hangs on."""
+    levels = (one.level_of_theory, other.level_of_theory)
+    references = {None if level is None else level.reference for level in levels}
+    return len(references) == 1 and not references & {None, "none"}
+
+
 def _resolved(value: PropertyValue, elements: Collection[str]) -> PropertyValue:
     """The value with the level of theory that it has for such a crystal."""
     theory = value.level_of_theory
@@ -207,15 +216,18 @@ def _resolved(value: PropertyValue, elements: Collection[str]) -> PropertyValue:
     return replace(value, level_of_theory=known)
 
 
-def comparable(one: PropertyValue, other: PropertyValue, elements: Collection[str]) -> bool:
+def comparable(
+    one: PropertyValue, other: PropertyValue, elements: Collection[str], *, name: str = ""
+) -> bool:
     """Whether two numbers mean the same: unit, functional, corrections and reference.
 
     Args:
         one: Of a crystal.
         other: Of the same crystal.
         elements: Its elements, which say whether ``PBE/PBE+U`` has a U.
+        name: Property; a Fermi energy is never compared between codes.
     """
-    return bool(_divided({"": one}, {"": other}, elements)[0])
+    return bool(_divided({name: one}, {name: other}, elements)[0])
 
 
 def elements_of(record: PredictionRecord) -> frozenset[str]:

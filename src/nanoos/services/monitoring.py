@@ -175,7 +175,7 @@ class MonitoringService:
                 ).get(model.target)
                 if predicted is None or simulated is None or predicted.value is None:
                     continue
-                alike = comparable(predicted, simulated, elements_of(record))
+                alike = comparable(predicted, simulated, elements_of(record), name=model.target)
                 if simulated.value is None or not alike:
                     continue
                 taken.add(row.structure_id)

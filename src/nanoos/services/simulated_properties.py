@@ -18,6 +18,7 @@ _RELATIVE: Final = (
     "e_above_hull_subset",
     "stability_score",
     "energy_per_atom",  # total energies of two sets of pseudopotentials are not comparable
+    "fermi_energy",  # each code, and each set of pseudopotentials, has a zero of its own
 )
 
 

@@ -1,0 +1,1 @@
+"""VASP as an engine: inputs written, outputs read; untested with the licensed binary."""
