@@ -12,6 +12,7 @@ from nanoos.db.monitoring import ModelAlertTable
 from nanoos.db.predictions import ModelTable, PredictionTable
 from nanoos.db.session import Database, insert_if_absent
 from nanoos.db.simulations import SimulationResultTable, SimulationTable
+from nanoos.db.templates import SimulationTemplateTable
 from nanoos.db.users import (
     LOCAL_USER_ID,
     ApiKeyTable,
@@ -41,6 +42,7 @@ __all__ = [
     "RefreshTokenTable",
     "SimulationResultTable",
     "SimulationTable",
+    "SimulationTemplateTable",
     "StructureFeatureTable",
     "StructureTable",
     "Table",
