@@ -19,8 +19,8 @@ parameter_space:
   prototypes:
     rocksalt: {A: [Mg, Ca], X: [O, S]}
 simulation:
-  engine: LJ
-  workflow: relax
+  engine: MLIP
+  workflow: equation_of_state
   parameters:
     fmax: 0.05
 bo_config:
@@ -54,9 +54,24 @@ def test_a_good_file_is_read(tmp_path):
         ("    fmax", "    fmx", 14, "fmx", "fmax"),
         ("type: prototypes", "type: prototype", 7, "prototype", "prototypes"),
         ("  prototypes:\n", "  prototyps:\n", 8, "prototyps", "prototypes"),
-        ("engine: LJ", "engine: LLJ", 11, "LLJ", "LJ"),
-        ("workflow: relax", "workflow: relaxx", 12, "relaxx", "relax"),
+        ("engine: MLIP", "engine: MLPI", 11, "MLPI", "MLIP"),
+        (
+            "workflow: equation_of_state",
+            "workflow: equation_of_stat",
+            12,
+            "equation_of_stat",
+            "equation_of_state",
+        ),
         ("bulk_modulus", "bulk_module", 2, "bulk_module", ""),
+        (
+            "workflow: equation_of_state",
+            "workflow: relax",
+            2,
+            "bulk_modulus",
+            "equation_of_state of MLIP",
+        ),
+        ("engine: MLIP", "engine: QE", 5, "formation_energy", "relax of MLIP"),
+        ("    fmax", "    potential: CHGNeet\n    fmax", 12, "CHGNeet", "CHGNet"),
         ("goal: max", "goal: most", 3, "min", ""),
         ("0.1 eV/atom", "0.1 GPa", 4, "eV/atom", ""),
         ("fmax: 0.05", "fmax: -1", 14, "fmax", ""),

@@ -224,10 +224,10 @@ def _style(candidate: "CampaignCandidate", campaign: "Campaign") -> str:
 
 
 def _cells(candidate: "CampaignCandidate") -> tuple[str, ...]:
-    value = f"{candidate.value:.1f}" if candidate.value is not None else ""
+    value = f"{candidate.value:.4g}" if candidate.value is not None else ""
     predicted = ""
     if candidate.predicted_value is not None:
-        predicted = f"{candidate.predicted_value:.0f} ± {candidate.predicted_sigma or 0.0:.0f}"
+        predicted = f"{candidate.predicted_value:.4g} ± {candidate.predicted_sigma or 0.0:.3g}"
     state = candidate.state
     if candidate.state == "selected":
         state = "simulating"
@@ -267,12 +267,32 @@ def show_estimate(config: "CampaignConfig", estimate: "Estimate", as_json: bool)
                 "of the space at most)"
             ),
         ),
-        ("each", f"about {estimate.seconds_per_simulation:.1f} s on one thread"),
-        ("time", f"about {_duration(estimate.seconds)} with {estimate.concurrency} at once"),
+        ("each", f"{_simulation(estimate)}, {_each(estimate)}"),
+        ("time", _time(estimate)),
         ("missing", "; ".join(estimate.missing) or "nothing"),
     ]
+    if estimate.cost_note and estimate.seconds is not None:
+        rows.append(("note", estimate.cost_note))
     for name, text in rows:
         print(f"{name:12s} {text}")  # noqa: T201
+
+
+def _simulation(estimate: "Estimate") -> str:
+    if not estimate.set_aside:
+        return estimate.simulation
+    return f"{estimate.simulation} (not for it: {', '.join(estimate.set_aside)})"
+
+
+def _each(estimate: "Estimate") -> str:
+    if estimate.seconds_per_simulation is None:
+        return "cost unknown until nothing is missing"
+    return f"about {estimate.seconds_per_simulation:.1f} s on one thread"
+
+
+def _time(estimate: "Estimate") -> str:
+    if estimate.seconds is None:
+        return "unknown"
+    return f"about {_duration(estimate.seconds)} with {estimate.concurrency} at once"
 
 
 def _duration(seconds: float) -> str:
@@ -302,17 +322,17 @@ def show_report(report: "CampaignReport", files: Sequence[Path]) -> None:
         energy = (candidate.values or {}).get("formation_energy_ev_per_atom")
         predicted = "–"
         if candidate.predicted_value is not None:
-            predicted = f"{candidate.predicted_value:.0f} ± {candidate.predicted_sigma or 0:.0f}"
+            predicted = f"{candidate.predicted_value:.4g} ± {candidate.predicted_sigma or 0:.3g}"
         cells = [
             str(winner.rank),
             winner.structure.formula,
             candidate.point_key.partition(":")[0],
-            f"{candidate.value:.1f}" if candidate.value is not None else "–",
+            f"{candidate.value:.4g}" if candidate.value is not None else "–",
         ]
         if check is not None:
             found = winner.cross_check_value
             mark = " disputed" if winner.disputed else ""
-            cells.append(f"{found:.1f}{mark}" if found is not None else "–")
+            cells.append(f"{found:.4g}{mark}" if found is not None else "–")
         cells += [f"{energy:.3f}" if energy is not None else "–", predicted]
         table.add_row(*cells)
     if report.winners:

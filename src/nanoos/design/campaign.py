@@ -20,41 +20,50 @@ class TargetProperty:
 
     Attributes:
         name: As it stands in a campaign file.
-        value_name: Its name among the values of an engine result.
+        value_names: Names that it may have among the values of an engine result, best first.
         unit: Its unit.
         label: For plots and tables.
     """
 
     name: str
-    value_name: str
+    value_names: tuple[str, ...]
     unit: str
     label: str
+
+    def of(self, values: Mapping[str, Any]) -> float | None:
+        """The number among the values of a result; None where it is not there or not finite."""
+        for name in self.value_names:
+            number = values.get(name)
+            if isinstance(number, int | float) and math.isfinite(number):
+                return float(number)
+        return None
 
 
 TARGET_PROPERTIES: Final[Mapping[str, TargetProperty]] = {
     entry.name: entry
     for entry in (
         TargetProperty(
-            name="bulk_modulus", value_name="bulk_modulus_gpa", unit="GPa", label="Bulk modulus"
+            name="bulk_modulus", value_names=("bulk_modulus_gpa",), unit="GPa", label="Bulk modulus"
         ),
         TargetProperty(
             name="formation_energy",
-            value_name="formation_energy_ev_per_atom",
+            value_names=("formation_energy_ev_per_atom",),
             unit="eV/atom",
             label="Formation energy",
         ),
         TargetProperty(
             name="energy",
-            value_name="energy_ev_per_atom",
+            value_names=("energy_ev_per_atom",),
             unit="eV/atom",
             label="Potential energy",
         ),
         TargetProperty(
             name="volume_per_atom",
-            value_name="equilibrium_volume_a3_per_atom",
+            value_names=("equilibrium_volume_a3_per_atom", "volume_a3_per_atom"),
             unit="Å^3/atom",
             label="Volume per atom",
         ),
+        TargetProperty(name="band_gap", value_names=("band_gap_ev",), unit="eV", label="Band gap"),
     )
 }
 
@@ -84,15 +93,16 @@ class SimulationConfig(_Closed):
     """How a candidate is simulated."""
 
     engine: str = "MLIP"
-    """Engine; DFT goes here when it is installed."""
+    """MLIP (universal potentials), QE (density functional theory) or LAMMPS."""
     workflow: str = "equation_of_state"
-    """One of the engine's workflows."""
+    """One of the engine's workflows. ``relax`` moves atoms and cell with MLIP and with QE, the atoms
+    alone with ``relax_cell: false``; ``single_point`` is QE's ``scf``."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """The workflow's parameters."""
+    """The workflow's parameters. Those of MLIP and QE may stand side by side: each takes its own."""
 
 
 class CrossCheckConfig(_Closed):
-    """The winners simulated again with another potential."""
+    """The winners simulated again with another potential, in a QE campaign by MLIP."""
 
     potential: str = "SevenNet"
     """The other potential."""
@@ -264,9 +274,9 @@ class Judgement:
 def observed(values: Mapping[str, float]) -> dict[str, float]:
     """The properties among the values of an engine result, by property name."""
     return {
-        name: float(number)
+        name: number
         for name, entry in TARGET_PROPERTIES.items()
-        if (number := values.get(entry.value_name)) is not None and math.isfinite(number)
+        if (number := entry.of(values)) is not None
     }
 
 

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from nanoos.core.errors import ConfigError, NanoosError, NotFoundError
 from nanoos.design.campaign import CampaignConfig
+from nanoos.design.simulating import simulation_request, undeliverable
 from nanoos.design.spaces import SPACES
 
 MAX_FILE_BYTES = 5 << 20
@@ -127,20 +128,25 @@ def _space_problems(space: dict[str, Any]) -> Iterator[tuple[Location, str, str 
 def _simulation_problems(config: CampaignConfig) -> Iterator[tuple[Location, str, str | None]]:
     from nanoos.engines import ENGINES
 
-    simulation = config.simulation
     try:
-        engine = ENGINES.get(simulation.engine)()
+        engine = ENGINES.get(config.simulation.engine)()
     except NotFoundError as error:
         yield ("simulation", "engine"), error.message.rstrip("."), error.hint
         return
     try:
-        engine.validate_parameters({**simulation.parameters, "workflow": simulation.workflow})
+        engine.validate_parameters(simulation_request(config.simulation).asked)
     except NanoosError as error:
         parameter = error.details.get("parameter")
         location: Location = ("simulation", "workflow")
         if parameter is not None:
             location = ("simulation", "parameters", str(parameter))
         yield location, error.message.rstrip("."), error.hint
+        return
+    try:
+        for refusal in undeliverable(config):
+            yield refusal.location, refusal.sentence, refusal.hint
+    except NanoosError as error:  # the simulation is sound, so it is the check of the winners
+        yield ("cross_check",), error.message.rstrip("."), error.hint
 
 
 def _pydantic_problems(

@@ -4,14 +4,14 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.structures import Structure
 
@@ -68,6 +68,8 @@ class Engine(ABC, Generic[P]):
     """Which queue its jobs wait in: ``ml``, ``md``, ``dft``."""
     reference_member: ClassVar[bool] = False
     """True for an engine that is there for tests and never a default."""
+    cost_note: ClassVar[str] = ""
+    """What to know before trusting :meth:`estimate_seconds`, a sentence."""
 
     @property
     @abstractmethod
@@ -106,6 +108,26 @@ class Engine(ABC, Generic[P]):
         Raises:
             InvalidInputError: parameters, an element that is not covered, an impossible cell.
         """
+
+    def values_given(self, parameters: P) -> frozenset[str] | None:
+        """Values that a result of this work tells of its crystal, as far as it promises them.
+
+        What only repeats the input (the volume of a cell that is not moved) is not among them.
+
+        Returns:
+            Names as in :attr:`EngineResult.values`; None where the engine promises nothing.
+        """
+        del parameters
+        return None
+
+    def lacking(self, parameters: P) -> Sequence[UnavailableError]:
+        """What this machine lacks for this work whatever the structure, each with its remedy.
+
+        Raises:
+            NotFoundError: the parameters name something that nobody knows.
+        """
+        del parameters
+        return ()
 
     @abstractmethod
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:

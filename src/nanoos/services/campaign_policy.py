@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from nanoos.design.descriptors import describe_points
 from nanoos.design.spaces import Space, SpacePoint, build_space
 from nanoos.engines import get_engine
 from nanoos.services.simulations import SimulationPlan
+
+_LACKS_ELEMENTS: Final = {"uncovered_element": "elements", "missing_pseudopotential": "missing"}
+"""Code of a refusal to the detail that names the elements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +220,7 @@ def select_by_strategy(
 
 
 def uncovered_elements(space: Space, plan: SimulationPlan) -> list[str]:
-    """Elements of the space that the engine cannot simulate, sorted."""
+    """Elements of the space that the engine, its potential or its pseudopotentials lack, sorted."""
     engine = get_engine(plan.engine)()
     parameters = {**plan.parameters, "workflow": plan.workflow}
     seen: set[str] = set()
@@ -230,9 +233,9 @@ def uncovered_elements(space: Space, plan: SimulationPlan) -> list[str]:
         try:
             engine.validate(point.structure(), parameters)
         except InvalidInputError as error:
-            if error.error_code != "uncovered_element":
+            if error.error_code not in _LACKS_ELEMENTS:
                 raise
-            missing |= set(error.details["elements"])
+            missing |= set(error.details[_LACKS_ELEMENTS[error.error_code]])
     return sorted(missing)
 
 

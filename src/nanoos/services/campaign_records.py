@@ -121,9 +121,13 @@ class Estimate:
         baseline_simulations: Of the random baseline, at most; those that the campaign also
             chooses are done once.
         cross_checks: Simulations of winners with the other potential.
-        seconds_per_simulation: Rough mean over the space, on one thread.
-        seconds: Rough time of everything with ``concurrency`` simulations at once.
+        seconds_per_simulation: Rough mean over the space, on one thread; None where what is
+            missing is needed to say.
+        seconds: Rough time of everything with ``concurrency`` simulations at once; None likewise.
         missing: What this machine lacks, a sentence each with what to do.
+        simulation: Engine and workflow, in the engine's own words.
+        set_aside: Parameters of the file that belong to another engine and are not used.
+        cost_note: What to know before trusting the time; empty where there is nothing.
     """
 
     raw_size: int
@@ -132,10 +136,13 @@ class Estimate:
     simulations: int
     baseline_simulations: int
     cross_checks: int
-    seconds_per_simulation: float
-    seconds: float
+    seconds_per_simulation: float | None
+    seconds: float | None
     concurrency: int
     missing: Sequence[str]
+    simulation: str
+    set_aside: Sequence[str] = ()
+    cost_note: str = ""
 
 
 def as_config(config: CampaignConfig | Mapping[str, Any]) -> CampaignConfig:

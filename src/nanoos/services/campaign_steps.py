@@ -21,6 +21,7 @@ from nanoos.db import (
 )
 from nanoos.db.jobs import CANCELLED, FAILED, TERMINAL_STATES
 from nanoos.design.campaign import CampaignConfig
+from nanoos.design.simulating import SimulationRequest, cross_check_request, simulation_request
 from nanoos.services.campaign_policy import Choice, batch_size, choose
 from nanoos.services.campaign_progress import apply_outcome, wake
 from nanoos.services.campaign_records import best_candidate, ranking
@@ -86,7 +87,7 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     choice = choose(config, snapshot.candidates, snapshot.iterations, wanted)
     if not choice.chosen:
         return _finish(services, snapshot, "Every candidate of the space has been simulated.")
-    plan = _plan(services, config)
+    plan = _plan(services, simulation_request(config.simulation))
     for entry in choice.chosen:
         services.structures.analyse(entry.point.structure())
     return JobOutcome(
@@ -130,16 +131,9 @@ def _load(session: Session, campaign_id: uuid.UUID) -> CampaignSnapshot | None:
     )
 
 
-def _plan(
-    services: Services, config: CampaignConfig, *, potential: str | None = None
-) -> SimulationPlan:
-    parameters = dict(config.simulation.parameters)
-    if potential is not None:
-        parameters["potential"] = potential
+def _plan(services: Services, request: SimulationRequest) -> SimulationPlan:
     return services.simulations.plan(
-        engine=config.simulation.engine,
-        workflow=config.simulation.workflow,
-        parameters=parameters,
+        engine=request.engine, workflow=request.workflow, parameters=request.parameters
     )
 
 
@@ -246,12 +240,12 @@ def _close_iteration(session: Session, snapshot: CampaignSnapshot) -> None:
 
 
 def _finish(services: Services, snapshot: CampaignSnapshot, reason: str) -> JobOutcome:
-    check = snapshot.config.cross_check
+    check, request = snapshot.config.cross_check, cross_check_request(snapshot.config)
     checked = any(c.cross_check_simulation_id is not None for c in snapshot.candidates)
     winners = ranking(snapshot.config, snapshot.candidates)
-    if check is None or checked or not winners or snapshot.is_baseline:
+    if check is None or request is None or checked or not winners or snapshot.is_baseline:
         return _change_state(snapshot, "completed", reason)
-    plan = _plan(services, snapshot.config, potential=check.potential)
+    plan = _plan(services, request)
     chosen = [candidate.id for candidate, _ in winners[: check.top]]
 
     def finalize(session: Session) -> None:

@@ -2,19 +2,12 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from nanoos.core.errors import (
-    ConfigError,
-    ConflictError,
-    ForbiddenError,
-    NotFoundError,
-    UnavailableError,
-)
+from nanoos.core.errors import ConflictError, ForbiddenError, NotFoundError
 from nanoos.db import (
     CampaignTable,
     CandidateTable,
@@ -24,8 +17,8 @@ from nanoos.db import (
 )
 from nanoos.design.campaign import CampaignConfig
 from nanoos.design.metrics import best_so_far, hits_so_far
-from nanoos.design.spaces import Space, build_space
 from nanoos.services.access import Principal, changeable, visible
+from nanoos.services.campaign_checks import check_campaign, estimate_campaign, lacking
 from nanoos.services.campaign_progress import enqueue_step, waiting
 from nanoos.services.campaign_records import (
     Campaign,
@@ -43,12 +36,7 @@ from nanoos.services.campaign_records import (
 )
 from nanoos.services.jobs import JobService
 from nanoos.services.paging import Page, fetch_page
-from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
-
-_ESTIMATE_SAMPLE = 20
-_START_UP_S = 15.0
-"""Loading the potential in a fresh worker."""
 
 
 class CampaignService:
@@ -59,12 +47,10 @@ class CampaignService:
         database: Database,
         jobs: JobService,
         structures: StructureService,
-        simulations: SimulationService,
     ) -> None:
         self._db = database
         self._jobs = jobs
         self._structures = structures
-        self._simulations = simulations
 
     # -- making --------------------------------------------------------------------------
 
@@ -86,6 +72,7 @@ class CampaignService:
 
         Raises:
             ConfigError: it cannot be run; says why, before anything is stored.
+            NanoosError: as :func:`~nanoos.services.campaign_checks.check_campaign`.
         """
         checked = as_config(config)
         if not allow_local_files and "paths" in checked.parameter_space:
@@ -93,7 +80,7 @@ class CampaignService:
                 "A campaign made through the API cannot read files of the server.",
                 hint="Use a space of prototypes.",
             )
-        self.check(checked)
+        check_campaign(checked)
         values = _values(checked, who, key=f"{who.user_id}:{key}" if key is not None else None)
         with self._db.write() as session:
             if not insert_if_absent(session, CampaignTable, values):
@@ -104,89 +91,22 @@ class CampaignService:
                 session.flush()
             return self._view(session, session.get_one(CampaignTable, values["id"]))
 
-    def check(self, config: CampaignConfig) -> Space:
-        """Build the space and refuse what could not be simulated.
-
-        Raises:
-            ConfigError: the space is empty, or holds elements that the engine does not cover.
-            NotFoundError: an unknown engine, workflow or acquisition function.
-            InvalidInputError: parameters of the simulation that do not fit.
-        """
-        from nanoos.design.acquisition import ACQUISITIONS
-        from nanoos.services.campaign_policy import uncovered_elements
-
-        space = build_space(config.parameter_space)
-        if space.size == 0:
-            raise ConfigError(
-                "The space is empty: its constraints remove every combination.",
-                hint="; ".join(f"{why}: {n}" for why, n in space.excluded.items()) or None,
-            )
-        ACQUISITIONS.canonical_name(config.bo_config.acquisition_function)
-        potentials = [config.simulation.parameters.get("potential")]
-        if config.cross_check is not None:
-            potentials.append(config.cross_check.potential)
-        for potential in dict.fromkeys(potentials):
-            parameters = dict(config.simulation.parameters)
-            if potential is not None:
-                parameters["potential"] = potential
-            plan = self._simulations.plan(
-                engine=config.simulation.engine,
-                workflow=config.simulation.workflow,
-                parameters=parameters,
-            )
-            missing = uncovered_elements(space, plan)
-            if missing:
-                raise ConfigError(
-                    f"{potential or plan.engine} does not cover {', '.join(missing)}.",
-                    hint=f"Add exclude_elements: [{', '.join(missing)}] to parameter_space.",
-                )
-        return space
-
     def estimate(self, config: CampaignConfig | Mapping[str, Any], *, concurrency: int) -> Estimate:
         """Size, cost, time and what is missing; nothing is stored.
 
         Raises:
             ConfigError: as :meth:`create`.
         """
-        from nanoos.engines import get_engine
-
-        checked = as_config(config)
-        missing: list[str] = []
-        space = build_space(checked.parameter_space)
-        try:
-            self.check(checked)
-        except UnavailableError as error:
-            missing.append(f"{error.message} {error.hint or ''}".strip())
-        simulation = checked.simulation
-        engine = get_engine(simulation.engine)()
-        parameters = {**simulation.parameters, "workflow": simulation.workflow}
-        step = max(1, space.size // _ESTIMATE_SAMPLE)
-        costs = [
-            engine.estimate_seconds(point.structure(), parameters)
-            for point in islice(space, 0, None, step)
-        ]
-        per_simulation = sum(costs) / len(costs)
-        simulations = min(checked.simulation_budget, space.size)
-        baseline = simulations if checked.baseline.enabled else 0
-        checks = checked.cross_check.top if checked.cross_check is not None else 0
-        total = simulations + baseline + checks
-        return Estimate(
-            raw_size=space.raw_size,
-            size=space.size,
-            excluded=space.excluded,
-            simulations=simulations,
-            baseline_simulations=baseline,
-            cross_checks=checks,
-            seconds_per_simulation=per_simulation,
-            seconds=_START_UP_S + total * per_simulation / concurrency,
-            concurrency=concurrency,
-            missing=missing,
-        )
+        return estimate_campaign(as_config(config), concurrency=concurrency)
 
     # -- running -------------------------------------------------------------------------
 
     def run(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
-        """Start or go on until the budget is used; the baseline too."""
+        """Start or go on until the budget is used; the baseline too.
+
+        Raises:
+            UnavailableError: this machine lacks what every simulation of it needs.
+        """
         return self._start(campaign_id, who, steps=None)
 
     def step(self, campaign_id: uuid.UUID, who: Principal) -> Campaign:
@@ -201,6 +121,8 @@ class CampaignService:
                     "The campaign is completed.",
                     hint="Make a new one with a larger budget: what is simulated is not repeated.",
                 )
+            for lack in lacking(as_config(row.config)):
+                raise lack
             baseline = _baseline_of(session, row.id)
             for one in [row, baseline] if baseline is not None and steps is None else [row]:
                 if one.state == "completed":

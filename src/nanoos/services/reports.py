@@ -13,6 +13,7 @@ from typing import Any
 from nanoos.core.errors import InvalidInputError
 from nanoos.design.campaign import TARGET_PROPERTIES
 from nanoos.design.metrics import acceleration, simulations_to_reach
+from nanoos.design.simulating import method_name, simulation_request
 from nanoos.services.access import Principal
 from nanoos.services.campaign_records import Campaign, CampaignCandidate, Trajectory
 from nanoos.services.campaigns import CampaignService
@@ -33,16 +34,20 @@ _CAVEATS: Mapping[str, str] = {
     "SevenNet": "SevenNet-0 was trained on the same data as CHGNet (MPtrj): where the two agree, "
     "the network is confirmed, not the physics.",
 }
-_GENERAL_CAVEATS = (
-    (
-        "A negative formation energy says that the compound forms from its elements with a gain "
-        "of energy. It does not say that it is stable: other compounds, or other structures of "
-        "the same composition, may lie lower."
-    ),
-    (
-        "The structures are ideal and the energies are those of a machine-learned potential at "
-        "0 K. Before a candidate is made or published, confirm it with DFT."
-    ),
+_STABILITY_CAVEAT = (
+    "A negative formation energy says that the compound forms from its elements with a gain "
+    "of energy. It does not say that it is stable: other compounds, or other structures of "
+    "the same composition, may lie lower."
+)
+_POTENTIAL_CAVEAT = (
+    "The structures are ideal and the energies are those of a machine-learned potential at "
+    "0 K. Before a candidate is made or published, confirm it with DFT."
+)
+_DFT_CAVEAT = (
+    "The structures are ideal, at 0 K and without zero-point motion; cutoffs and meshes are those "
+    "of the campaign file. Semilocal functionals such as PBE give lattice constants that are about "
+    "1 % too large and gaps that are far too small, and a gap is the smallest on the k-points that "
+    "were computed. Total energies of different compositions say nothing about each other."
 )
 
 
@@ -109,7 +114,7 @@ class ReportService:
 
     def _winners(self, campaign: Campaign, who: Principal) -> list[Winner]:
         winners = []
-        value_name = campaign.config.target.value_name
+        target = campaign.config.target
         ranked = self._campaigns.ranked(campaign.id, who)
         for rank, candidate in enumerate(ranked[:N_WINNERS], start=1):
             if candidate.simulation_id is None:
@@ -117,7 +122,7 @@ class ReportService:
             structure = self._simulations.get(candidate.simulation_id, who).final_structure
             if structure is None:
                 continue
-            check = (candidate.cross_check_values or {}).get(value_name)
+            check = target.of(candidate.cross_check_values or {})
             winners.append(
                 Winner(rank=rank, candidate=candidate, structure=structure, cross_check_value=check)
             )
@@ -213,7 +218,8 @@ def acceleration_sentence(campaign: Campaign, trajectory: Trajectory) -> str | N
 
 
 def _notes(campaign: Campaign, winners: Sequence[Winner]) -> list[str]:
-    names = [str(campaign.config.simulation.parameters.get("potential", "CHGNet"))]
+    by_dft = simulation_request(campaign.config.simulation).engine == "QE"
+    names = [method_name(simulation_request(campaign.config.simulation))]
     notes = []
     if campaign.config.cross_check is not None:
         names.append(campaign.config.cross_check.potential)
@@ -224,7 +230,7 @@ def _notes(campaign: Campaign, winners: Sequence[Winner]) -> list[str]:
                 f"{', '.join(disputed)}. At least one of them is wrong there; trust neither."
             )
     notes += [_CAVEATS[name] for name in names if name in _CAVEATS]
-    return [*notes, *_GENERAL_CAVEATS]
+    return [*notes, _STABILITY_CAVEAT, _DFT_CAVEAT if by_dft else _POTENTIAL_CAVEAT]
 
 
 def _candidate_document(candidate: CampaignCandidate) -> dict[str, Any]:
@@ -274,7 +280,7 @@ def results_csv(report: CampaignReport) -> str:
     )
     for c in report.candidates:
         values = c.values or {}
-        check = (c.cross_check_values or {}).get(report.campaign.config.target.value_name)
+        check = report.campaign.config.target.of(c.cross_check_values or {})
         writer.writerow(
             [
                 c.order + 1,
@@ -284,7 +290,7 @@ def results_csv(report: CampaignReport) -> str:
                 c.feasible,
                 c.predicted_value,
                 c.predicted_sigma,
-                *(values.get(p.value_name) for p in shown),
+                *(p.of(values) for p in shown),
                 check,
                 c.cost_s,
                 c.reason,
@@ -310,9 +316,10 @@ def winners_extxyz(report: CampaignReport) -> str:
             "candidate": winner.candidate.point_key,
             "formula": winner.structure.formula,
             **{
-                p.value_name: values[p.value_name]
+                name: values[name]
                 for p in TARGET_PROPERTIES.values()
-                if p.value_name in values
+                for name in p.value_names
+                if name in values
             },
         }
         images.append(atoms)
@@ -324,7 +331,7 @@ def winners_extxyz(report: CampaignReport) -> str:
 def report_html(report: CampaignReport) -> str:
     """The report as one page; the plot beside it is interactive."""
     campaign, target = report.campaign, report.campaign.config.target
-    rows = "\n".join(_winner_row(winner, target.value_name) for winner in report.winners)
+    rows = "\n".join(_winner_row(winner) for winner in report.winners)
     notes = "\n".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
     failed = sum(c.state == "failed" for c in report.candidates)
     faster = f"<p>{html.escape(report.acceleration)}</p>" if report.acceleration else ""
@@ -352,21 +359,21 @@ def report_html(report: CampaignReport) -> str:
     )
 
 
-def _winner_row(winner: Winner, value_name: str) -> str:
+def _winner_row(winner: Winner) -> str:
     values = winner.candidate.values or {}
     predicted = (
-        f"{winner.candidate.predicted_value:.0f} ± {winner.candidate.predicted_sigma or 0:.0f}"
+        f"{winner.candidate.predicted_value:.4g} ± {winner.candidate.predicted_sigma or 0:.3g}"
         if winner.candidate.predicted_value is not None
         else "–"
     )
-    check = f"{winner.cross_check_value:.1f}" if winner.cross_check_value is not None else "–"
+    check = f"{winner.cross_check_value:.4g}" if winner.cross_check_value is not None else "–"
     check += " (disputed)" if winner.disputed else ""
     energy = values.get("formation_energy_ev_per_atom")
     cells = (
         str(winner.rank),
         winner.structure.formula,
         winner.candidate.point_key.partition(":")[0],
-        f"{values.get(value_name, float('nan')):.1f}",
+        f"{winner.candidate.value:.4g}" if winner.candidate.value is not None else "–",
         check,
         f"{energy:.3f}" if energy is not None else "–",
         predicted,

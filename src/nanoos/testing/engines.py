@@ -86,6 +86,14 @@ class EngineContract:
             assert all((folder / name).is_file() for name in result.files), workflow
             assert result.wall_time_s > 0
 
+    def test_results_hold_what_is_promised(
+        self, engine: Engine[Any], runs: Mapping[str, tuple[Path, EngineResult, list[float]]]
+    ) -> None:
+        for workflow, (_, result, _) in runs.items():
+            parameters = engine.validate_parameters({**self.quick[workflow], "workflow": workflow})
+            assert (engine.values_given(parameters) or frozenset()) <= set(result.values), workflow
+            assert list(engine.lacking(parameters)) == [], "it has run"
+
     def test_provenance_repeats_the_run(
         self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]
     ) -> None:

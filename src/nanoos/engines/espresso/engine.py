@@ -5,13 +5,13 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from nanoos import __version__
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.core.records import Provenance
 from nanoos.engines.base import (
     INPUT_DIR,
@@ -96,6 +96,11 @@ class EspressoEngine(Engine[EspressoParameters]):
     workflows: ClassVar[tuple[str, ...]] = tuple(_PARAMETERS)
     default_workflow: ClassVar[str] = "scf"
     queue: ClassVar[str] = "dft"
+    cost_note: ClassVar[str] = (
+        "The time is counted from plane waves, bands and k-points of a few candidates, on one core: "
+        "it can be wrong by a factor of three, and an SCF that converges only with remedies takes "
+        "longer."
+    )
 
     @property
     def version(self) -> str:
@@ -123,6 +128,27 @@ class EspressoEngine(Engine[EspressoParameters]):
             iterations = _ITERATIONS[checked.workflow]
             refuse_what_is_too_large(structure, found, iterations, program.processes)
         return checked
+
+    def values_given(self, parameters: EspressoParameters) -> frozenset[str]:
+        """See :class:`Engine`. There are no formation energies: elements are not computed."""
+        given = {"energy_ev_per_atom"}
+        if not isinstance(parameters, KpointConvergenceParameters):
+            given.add("band_gap_ev")
+        if isinstance(parameters, VcRelaxParameters) and parameters.cell_freedom != "shape":
+            given.add("volume_a3_per_atom")
+        if isinstance(parameters, EquationOfStateParameters):
+            given |= {"bulk_modulus_gpa", "equilibrium_volume_a3_per_atom"}
+        return frozenset(given)
+
+    def lacking(self, parameters: EspressoParameters) -> Sequence[UnavailableError]:
+        """The pseudopotential family, pw.x."""
+        found: list[UnavailableError] = []
+        for look in (lambda: get_family(parameters.family), find_program):
+            try:
+                look()
+            except UnavailableError as error:
+                found.append(error)
+        return found
 
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
         """Rough cost on one core, s."""

@@ -4,11 +4,12 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from nanoos import __version__
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.engines.base import (
     Engine,
     ExecuteOutcome,
@@ -32,7 +33,12 @@ from nanoos.engines.mlip.parameters import (
 )
 from nanoos.engines.mlip.phonons import check_phonons, n_supercell_atoms
 from nanoos.engines.mlip.workflows import WORKFLOWS
-from nanoos.potentials import REFERENCE_POTENTIAL, check_elements, get_potential
+from nanoos.potentials import (
+    REFERENCE_POTENTIAL,
+    check_elements,
+    get_potential,
+    load_references,
+)
 from nanoos.structures import Structure
 
 _PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
@@ -94,6 +100,20 @@ class MLIPEngine(Engine[MLIPParameters]):
         if isinstance(checked, PhononParameters):
             check_phonons(structure, checked)
         return checked
+
+    def values_given(self, parameters: MLIPParameters) -> frozenset[str]:
+        """See :class:`Engine`; formation energies need elemental references of the potential."""
+        given = {"energy_ev_per_atom"}
+        with suppress(UnavailableError):
+            load_references(parameters.potential)
+            given.add("formation_energy_ev_per_atom")
+        if isinstance(parameters, RelaxParameters) and parameters.relax_cell:
+            given.add("volume_a3_per_atom")
+        if isinstance(parameters, EquationOfStateParameters):
+            given |= {"bulk_modulus_gpa", "equilibrium_volume_a3_per_atom"}
+        if isinstance(parameters, ElasticParameters):
+            given.add("bulk_modulus_gpa")
+        return frozenset(given)
 
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
         """Rough cost on one thread, s, without loading the potential."""
