@@ -42,10 +42,10 @@ def silent(fraction, message):
 
 
 @pytest.fixture(scope="module")
-def argon():
+def argon(tmp_path_factory):
     """Its elastic tensor, at the minimum."""
     parameters = ElasticParameters(fmax=1e-5, max_strain=0.004)
-    return elastic_tensor(fcc(), ARGON, parameters, silent)
+    return elastic_tensor(fcc(), ARGON, parameters, silent, tmp_path_factory.mktemp("argon"))
 
 
 def test_pair_forces_obey_cauchy(argon):
@@ -74,9 +74,9 @@ def test_tensor_is_the_curvature_of_the_energy(argon):
         assert argon.tensor_gpa[component] == pytest.approx(curvature, rel=0.02)
 
 
-def test_orientation_of_the_cell_does_not_matter(argon):
+def test_orientation_of_the_cell_does_not_matter(argon, tmp_path):
     parameters = ElasticParameters(fmax=1e-5, max_strain=0.004)
-    other = elastic_tensor(turned(fcc()), ARGON, parameters, silent)
+    other = elastic_tensor(turned(fcc()), ARGON, parameters, silent, tmp_path)
     np.testing.assert_allclose(other.tensor_gpa, argon.tensor_gpa, atol=0.01)
     assert np.abs(other.in_given_axes_gpa - argon.tensor_gpa).max() > 0.05
 

@@ -6,14 +6,15 @@ symmetry is kept is as in :func:`~nanoos.potentials.relaxation.relax`, so the mi
 failed, and its failure is its own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from nanoos.core.errors import EngineError, InvalidInputError, NanoosError
 from nanoos.core.units import GPA_PER_EV_A3
-from nanoos.potentials.base import Potential, PotentialResult, check_coverage
+from nanoos.potentials.base import FloatArray, Potential, PotentialResult, check_coverage
+from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.potentials.descent import Descent, symmetrised
 from nanoos.potentials.relaxation import (
     Relaxation,
@@ -22,7 +23,9 @@ from nanoos.potentials.relaxation import (
     exploded,
     finished,
     not_converged,
+    packed_steps,
     space_group_label,
+    unpacked_steps,
 )
 from nanoos.structures import Structure
 
@@ -53,6 +56,7 @@ def relax_many(
     batch_size: int = 16,
     progress: Progress | None = None,
     done: Done | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Relaxation | NanoosError]:
     """Relax every structure; see :func:`~nanoos.potentials.relaxation.relax` for the arguments.
 
@@ -67,6 +71,8 @@ def relax_many(
         batch_size: Crystals in one pass through the network; more are taken in turns.
         progress: Told of (fraction, message) after each round; may raise to stop.
         done: Told of (index, outcome) as soon as a crystal has ended; may raise to stop.
+        checkpoint: Keeps where each crystal is: killed, those that have converged are not begun
+            again and the others go on with the step they were at.
 
     Returns:
         For each structure, in order, its relaxation or the error that ended it: code
@@ -99,6 +105,11 @@ def relax_many(
             )
         except NanoosError as error:
             end(index, error)
+    kept = _Kept(checkpoint)
+    for walker in walkers:
+        if (found := kept.take_up(walker)) is not None:
+            end(walker.index, found)
+    walkers = [walker for walker in walkers if walker.index not in outcomes]
     while walkers:
         going = []
         for walker, answer in _answers(walkers, potential, batch_size):
@@ -106,8 +117,10 @@ def relax_many(
             if outcome is None:
                 going.append(walker)
             else:
+                kept.ended(walker, outcome)
                 end(walker.index, outcome)
         walkers = going
+        kept.save(walkers)
         if progress is not None:
             progress(
                 min(0.99, len(outcomes) / len(structures)),
@@ -138,6 +151,71 @@ def _begin(
             pressure_ev_a3=pressure_gpa / GPA_PER_EV_A3,
         ),
     )
+
+
+class _Kept:
+    """Where every crystal of the batch is, in the arrays of a checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint = checkpoint
+        self._before = dict(checkpoint.load()) if checkpoint is not None else {}
+        self._ended: dict[str, FloatArray] = {}
+
+    def take_up(self, walker: _Walker) -> Relaxation | None:
+        """Put a crystal where it was; its relaxation if that had converged."""
+        prefix = f"{walker.index}_"
+        arrays = {
+            name.removeprefix(prefix): array
+            for name, array in self._before.items()
+            if name.startswith(prefix)
+        }
+        if not arrays:
+            return None
+        walker.steps = unpacked_steps(arrays, walker.structure)
+        if "energy" not in arrays:
+            walker.descent.restore(arrays)
+            return None
+        result = PotentialResult(
+            energy_ev=float(arrays["energy"]),
+            energy_ev_per_atom=float(arrays["energy"]) / walker.structure.n_sites,
+            forces=arrays["forces"],
+            stress=arrays.get("stress"),
+            magmoms=arrays.get("magmoms"),
+        )
+        final = walker.steps[-1].structure
+        found = finished(walker.structure, final, result, walker.steps, walker.before)
+        self.ended(walker, found)
+        return found
+
+    def ended(self, walker: _Walker, outcome: Relaxation | NanoosError) -> None:
+        """Keep what a crystal came to; one that failed is begun again."""
+        if self._checkpoint is None or isinstance(outcome, NanoosError):
+            return
+        result = outcome.result
+        answer = {"energy": np.array(result.energy_ev), "forces": result.forces}
+        if result.stress is not None:
+            answer["stress"] = result.stress
+        if result.magmoms is not None:
+            answer["magmoms"] = result.magmoms
+        self._ended |= _prefixed(walker.index, answer | packed_steps(walker.steps))
+
+    def save(self, walkers: Sequence[_Walker]) -> None:
+        """Write it all; ``walkers`` are those that go on."""
+        if self._checkpoint is None:
+            return
+
+        def arrays() -> dict[str, FloatArray]:
+            found = dict(self._ended)
+            for walker in walkers:
+                state = walker.descent.state() | packed_steps(walker.steps)
+                found |= _prefixed(walker.index, state)
+            return found
+
+        self._checkpoint.save(arrays, whatever_it_costs=not walkers)
+
+
+def _prefixed(index: int, arrays: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    return {f"{index}_{name}": array for name, array in arrays.items()}
 
 
 Answer = tuple[Structure, PotentialResult | NanoosError]

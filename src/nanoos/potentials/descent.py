@@ -9,6 +9,7 @@ atoms. Nobody evaluates a potential here: the caller brings energy, forces and s
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,6 +104,20 @@ class Descent:
         self._hessian = STIFFNESS_EV_A2 * np.eye(n)
         self._gradient: FloatArray | None = None
         self._last: tuple[FloatArray, FloatArray] | None = None
+
+    def state(self) -> dict[str, FloatArray]:
+        """Enough to go on from here, between :meth:`step` and the next :meth:`see`."""
+        found = {"positions": self._positions, "strain": self._strain, "hessian": self._hessian}
+        if self._last is not None:
+            found |= {"last_point": self._last[0], "last_gradient": self._last[1]}
+        return found
+
+    def restore(self, state: Mapping[str, FloatArray]) -> None:
+        """The inverse of :meth:`state`, for the same start."""
+        self._positions, self._strain = state["positions"], state["strain"]
+        self._hessian = np.array(state["hessian"])
+        if "last_point" in state:
+            self._last = (state["last_point"], state["last_gradient"])
 
     def geometry(self) -> Structure:
         """The crystal as it is now."""

@@ -10,6 +10,7 @@ import numpy as np
 from nanoos.core.errors import EngineError, InvalidInputError
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.potentials.base import FloatArray, Potential, PotentialResult, check_coverage
+from nanoos.potentials.checkpoint import Arrays, Checkpoint
 from nanoos.structures import Structure
 
 SYMMETRY_TOLERANCE_A: Final = 0.01
@@ -69,6 +70,7 @@ def relax(
     keep_symmetry: bool = True,
     pressure_gpa: float = 0.0,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Relaxation:
     """Move atoms, and the cell if asked, until no force is above ``fmax``.
 
@@ -85,6 +87,8 @@ def relax(
         keep_symmetry: Whether the space group is imposed.
         pressure_gpa: External pressure, GPa, positive in compression.
         progress: Told of (fraction, message) now and then; may raise to stop.
+        checkpoint: Keeps geometries and Hessian: a relaxation that was killed goes on with the
+            step it was at.
 
     Raises:
         InvalidInputError: an element is not covered, or fmax or max_steps is not positive.
@@ -106,7 +110,13 @@ def relax(
             pressure_ev_a3=pressure_gpa / GPA_PER_EV_A3,
         )
         converged = _minimise(
-            atoms, target, steps, fmax=fmax, max_steps=max_steps, progress=progress
+            atoms,
+            target,
+            steps,
+            fmax=fmax,
+            max_steps=max_steps,
+            progress=progress,
+            checkpoint=checkpoint,
         )
     if not converged:
         raise not_converged(structure, potential, steps, fmax=fmax, max_steps=max_steps)
@@ -174,11 +184,16 @@ def _minimise(
     fmax: float,
     max_steps: int,
     progress: Progress | None,
+    checkpoint: Checkpoint | None,
 ) -> bool:
     """Run the optimiser, recording and checking every geometry; whether it converged."""
     from ase.optimize import BFGS
 
     start_volume = float(atoms.get_volume())
+    optimiser = BFGS(target, logfile=None, maxstep=0.2)
+    if checkpoint is not None:
+        steps += _take_up(checkpoint.load(), atoms, optimiser)
+    taken = len(steps)
 
     def observe() -> None:
         forces: FloatArray = target.get_forces()
@@ -193,14 +208,45 @@ def _minimise(
         if progress is not None:
             done = min(0.99, (len(steps) - 1) / max_steps)
             progress(done, f"step {len(steps) - 1}: {energy:.5f} eV, force {largest:.4f} eV/Å")
+        if checkpoint is not None:
+            checkpoint.save(lambda: _state(atoms, optimiser, steps))
 
-    optimiser = BFGS(target, logfile=None, maxstep=0.2)
     optimiser.attach(observe, interval=1)
     try:
-        return bool(optimiser.run(fmax=fmax, steps=max_steps))
+        return bool(optimiser.run(fmax=fmax, steps=max_steps - taken))
     except (InvalidInputError, np.linalg.LinAlgError, FloatingPointError) as error:
         # atoms that fly apart leave the cutoff, or the cell becomes singular
         raise exploded(f"{error}", len(steps)) from error
+
+
+def _state(atoms: Any, optimiser: Any, steps: Sequence[RelaxationStep]) -> Arrays:
+    """Where the optimiser is; the last step is the geometry that the atoms are in."""
+    state = {
+        "cell": np.array(atoms.cell.array),
+        "positions": np.array(atoms.positions),
+        **packed_steps(steps),
+    }
+    if optimiser.state is not None:
+        state |= {
+            "hessian": optimiser.H,
+            "last_point": optimiser.pos0,
+            "last_forces": optimiser.forces0,
+        }
+    return state
+
+
+def _take_up(state: Arrays, atoms: Any, optimiser: Any) -> list[RelaxationStep]:
+    """Put atoms and optimiser where they were; the steps before that geometry."""
+    if not state:
+        return []
+    template = from_atoms(atoms, None)
+    atoms.set_cell(state["cell"], scale_atoms=False, apply_constraint=False)
+    atoms.set_positions(state["positions"], apply_constraint=False)
+    if "hessian" in state:
+        optimiser.H0 = state["hessian"]
+        optimiser.pos0, optimiser.forces0 = state["last_point"], state["last_forces"]
+        optimiser.update(optimiser.pos0, optimiser.forces0, None, None)  # begins with H0
+    return unpacked_steps(state, template)[:-1]
 
 
 def check_sane(volume_ratio: float, energy: float, largest: float) -> None:
@@ -254,3 +300,38 @@ def from_atoms(atoms: Any, template: Structure | None) -> Structure:
         spins=template.spins if template else None,
         label=template.label if template else None,
     )
+
+
+def packed_steps(steps: Sequence[RelaxationStep]) -> dict[str, FloatArray]:
+    """Geometries of a relaxation as arrays."""
+    return {
+        "step_energies": np.array([step.energy_ev for step in steps]),
+        "step_forces": np.array([step.max_force_ev_a for step in steps]),
+        "step_lattices": np.array([step.structure.lattice for step in steps]),
+        "step_coords": np.array([step.structure.frac_coords for step in steps]),
+    }
+
+
+def unpacked_steps(arrays: Arrays, template: Structure) -> list[RelaxationStep]:
+    """The inverse of :func:`packed_steps`; what does not change comes from the template."""
+    return [
+        RelaxationStep(
+            energy_ev=float(energy),
+            max_force_ev_a=float(force),
+            structure=Structure(
+                lattice=lattice,
+                species=template.species,
+                frac_coords=coords,
+                charges=template.charges,
+                spins=template.spins,
+                label=template.label,
+            ),
+        )
+        for energy, force, lattice, coords in zip(
+            arrays["step_energies"],
+            arrays["step_forces"],
+            arrays["step_lattices"],
+            arrays["step_coords"],
+            strict=True,
+        )
+    ]

@@ -14,15 +14,18 @@ DOI 10.1103/PhysRevLett.101.055504.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from nanoos.core.errors import EngineError, NanoosError
 from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.parameters import ElasticParameters
 from nanoos.potentials import Potential, PotentialResult, Relaxation, relax_many
 from nanoos.potentials.base import FloatArray
+from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A
 from nanoos.structures import Structure
 
@@ -30,6 +33,7 @@ Tick = Callable[[float, str], None]
 
 VOIGT: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """xx, yy, zz, yz, xz, xy; shear strains are engineering strains."""
+_CLAMPED_BATCH: Final = 4
 _FULL: Final = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
@@ -117,9 +121,13 @@ class ElasticTensor:
 
 
 def elastic_tensor(
-    structure: Structure, potential: Potential, parameters: ElasticParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: ElasticParameters,
+    tick: Tick,
+    folder: Path,
 ) -> ElasticTensor:
-    """Relax, strain, relax the atoms, fit.
+    """Relax, strain, relax the atoms, fit; what is done is kept in ``folder`` meanwhile.
 
     Raises:
         EngineError: a relaxation failed; its code tells how.
@@ -127,7 +135,7 @@ def elastic_tensor(
     relaxation = None
     start, result = structure, None
     if parameters.relax_first:
-        relaxation = _one(structure, potential, parameters, tick)
+        relaxation = _one(structure, potential, parameters, tick, folder)
         start, result = relaxation.structure, relaxation.result
     else:
         (result,) = potential.compute([structure])
@@ -139,7 +147,7 @@ def elastic_tensor(
         for component in range(6)
         for amount in amplitudes
     ]
-    stresses = _stresses(cells, potential, parameters, tick)
+    stresses = _stresses(cells, potential, parameters, tick, folder)
     table = stresses.reshape(6, len(amplitudes), 6)
     raw = np.array(
         [np.polyfit(amplitudes, table[component], 1)[0] for component in range(6)]
@@ -196,7 +204,11 @@ def moduli(tensor_gpa: FloatArray) -> Moduli:
 
 
 def _one(
-    structure: Structure, potential: Potential, parameters: ElasticParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: ElasticParameters,
+    tick: Tick,
+    folder: Path,
 ) -> Relaxation:
     (found,) = relax_many(
         [structure],
@@ -205,17 +217,23 @@ def _one(
         max_steps=parameters.max_steps,
         keep_symmetry=parameters.keep_symmetry,
         progress=lambda _, message: tick(0.05, f"relaxing: {message}"),
+        checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
     )
     return _or_raise(found, "The relaxation before the strains failed")
 
 
 def _stresses(
-    cells: list[Structure], potential: Potential, parameters: ElasticParameters, tick: Tick
+    cells: list[Structure],
+    potential: Potential,
+    parameters: ElasticParameters,
+    tick: Tick,
+    folder: Path,
 ) -> FloatArray:
     """(n_cells, 6), Cauchy stress, eV/Å^3, tension positive."""
     tick(0.3, f"{len(cells)} strained cells")
+    kept = checkpoint(folder, "strains", potential, parameters, cells)
     if not parameters.relax_atoms:
-        results = potential.compute(cells)
+        tensors = _clamped(cells, potential, kept, tick)
     else:
         # small strains are within the tolerance of the symmetry search: nothing is imposed here
         found = relax_many(
@@ -226,10 +244,27 @@ def _stresses(
             relax_cell=False,
             keep_symmetry=False,
             progress=lambda done, message: tick(0.3 + 0.65 * done, message),
+            checkpoint=kept,
         )
-        results = [_or_raise(one, "A strained cell failed").result for one in found]
-    tensors = [result.stress for result in results]
+        tensors = [_or_raise(one, "A strained cell failed").result.stress for one in found]
     return np.array([[tensor[i, j] for i, j in VOIGT] for tensor in tensors if tensor is not None])
+
+
+def _clamped(
+    cells: list[Structure], potential: Potential, kept: Checkpoint, tick: Tick
+) -> list[FloatArray | None]:
+    """Stresses of the cells as they are, a batch after the other."""
+    done: list[FloatArray | None] = list(kept.load().get("stresses", []))
+
+    def stresses() -> dict[str, FloatArray]:
+        return {"stresses": np.array(done)}
+
+    while len(done) < len(cells):
+        batch = cells[len(done) : len(done) + _CLAMPED_BATCH]
+        done += [result.stress for result in potential.compute(batch)]
+        tick(0.3 + 0.65 * len(done) / len(cells), f"{len(done)} of {len(cells)} strained cells")
+        kept.save(stresses)
+    return done
 
 
 def _or_raise(found: Relaxation | NanoosError, what: str) -> Relaxation:

@@ -20,6 +20,7 @@ from nanoos.engines.base import (
 )
 from nanoos.engines.mlip import output
 from nanoos.engines.mlip.batch import provenance_of
+from nanoos.engines.mlip.checkpoints import clear_checkpoints
 from nanoos.engines.mlip.dynamics import simulation_cell
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import (
@@ -69,7 +70,8 @@ class MLIPEngine(Engine[MLIPParameters]):
 
     Runs in the calling process, so the weights are loaded once; ``python -m
     nanoos.engines.mlip INPUT_DIR OUTPUT_DIR`` repeats a run by hand. The timeout is looked at
-    between two evaluations of the potential.
+    between two evaluations of the potential. What a killed execution left in the output folder is
+    taken up by the next one, of an equation of state excepted.
     """
 
     name: ClassVar[str] = "MLIP"
@@ -186,6 +188,7 @@ class MLIPEngine(Engine[MLIPParameters]):
             seconds = time.monotonic() - started
             log.line(f"done in {seconds:.2f} s")
         output.write(output_dir, finding, provenance, seconds)
+        clear_checkpoints(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
 
 

@@ -19,10 +19,10 @@ TRAJECTORY_FILE: Final = "trajectory.extxyz"
 
 
 class RunLog:
-    """A text file that shows each line as soon as it is written."""
+    """A text file that shows each line as soon as it is written; an earlier execution's stays."""
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("w", encoding="utf-8", buffering=1)
+        self._stream = path.open("a", encoding="utf-8", buffering=1)
 
     def line(self, text: str) -> None:
         """Append a line."""

@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nanoos.core.errors import EngineError, InvalidInputError, NanoosError, UnavailableError
+from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.parameters import PhononParameters
 from nanoos.potentials import Potential, PotentialResult, Relaxation, relax_many
 from nanoos.potentials.base import FloatArray
+from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.structures import Structure
 
 Tick = Callable[[float, str], None]
@@ -127,11 +129,12 @@ def phonons(
     """
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
+    from phonopy.structure.cells import PrimitiveMatrixAutoDefaultWarning
 
     relaxation = None
     start = structure
     if parameters.relax_first:
-        relaxation = _relaxed(structure, potential, parameters, tick)
+        relaxation = _relaxed(structure, potential, parameters, tick, folder)
         start = relaxation.structure
     result = relaxation.result if relaxation else potential.compute([start])[0]
     matrix = _matrix(start, parameters)
@@ -140,11 +143,13 @@ def phonons(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", PrimitiveMatrixAutoDefaultWarning)  # auto is meant
         solver = Phonopy(
             cell, supercell_matrix=matrix.T, primitive_matrix="auto", symprec=SYMMETRY_TOLERANCE_A
         )
         solver.generate_displacements(distance=parameters.displacement)
-        drift = _forces(solver, potential, tick)
+        kept = checkpoint(folder, "displacements", potential, parameters, [start])
+        drift = _forces(solver, potential, tick, kept)
         solver.produce_force_constants(show_drift=False)
         solver.symmetrize_force_constants(show_drift=False)
         tick(0.85, "force constants")
@@ -242,7 +247,11 @@ def _bases(structure: Structure) -> list[Matrix]:
 
 
 def _relaxed(
-    structure: Structure, potential: Potential, parameters: PhononParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: PhononParameters,
+    tick: Tick,
+    folder: Path,
 ) -> Relaxation:
     (found,) = relax_many(
         [structure],
@@ -251,6 +260,7 @@ def _relaxed(
         max_steps=parameters.max_steps,
         keep_symmetry=parameters.keep_symmetry,
         progress=lambda _, message: tick(0.02, f"relaxing: {message}"),
+        checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
     )
     if isinstance(found, NanoosError):
         raise EngineError(
@@ -262,22 +272,23 @@ def _relaxed(
     return found
 
 
-def _forces(solver: Any, potential: Potential, tick: Tick) -> float:
+def _forces(solver: Any, potential: Potential, tick: Tick, kept: Checkpoint) -> float:
     """Forces of every displaced supercell into the solver; the largest net force per atom."""
     cells = solver.supercells_with_displacements
-    forces = []
-    drift = 0.0
+    forces: list[FloatArray] = list(kept.load().get("forces", []))
     for done, cell in enumerate(cells):
+        if done < len(forces):
+            continue  # by the attempt before
         tick(0.1 + 0.75 * done / len(cells), f"displacement {done + 1} of {len(cells)}")
         structure = Structure(
             lattice=cell.cell, species=tuple(cell.symbols), frac_coords=cell.scaled_positions
         )
         (result,) = potential.compute([structure], stress=False)
-        net = result.forces.mean(axis=0)
-        drift = max(drift, float(np.abs(net).max()))
-        forces.append(result.forces - net)
-    solver.forces = np.array(forces)
-    return drift
+        forces.append(result.forces)
+        kept.save(lambda: {"forces": np.array(forces)})
+    net = np.array(forces).mean(axis=1, keepdims=True)
+    solver.forces = np.array(forces) - net
+    return float(np.abs(net).max())
 
 
 def _bands(solver: Any, parameters: PhononParameters) -> Bands:

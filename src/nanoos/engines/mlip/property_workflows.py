@@ -44,8 +44,7 @@ def run_elastic(
     folder: Path,
 ) -> Finding:
     """The elastic tensor, its moduli and whether the crystal is stable."""
-    del folder
-    found = elastic_tensor(structure, potential, parameters, tick)
+    found = elastic_tensor(structure, potential, parameters, tick, folder)
     tensor = found.tensor_gpa
     values = common_values(found.structure, found.result, potential)
     values |= {f"c{i + 1}{j + 1}_gpa": float(tensor[i, j]) for i in range(6) for j in range(i, 6)}

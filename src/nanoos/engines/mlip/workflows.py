@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.equation_of_state import equation_of_state
 from nanoos.engines.mlip.finding import Finding, Tick, common_values, relaxation_series
 from nanoos.engines.mlip.parameters import EquationOfStateParameters, RelaxParameters
@@ -43,7 +44,6 @@ def run_relax(
     folder: Path,
 ) -> Finding:
     """The nearest minimum, at a pressure if asked."""
-    del folder
     found = relax(
         structure,
         potential,
@@ -53,6 +53,7 @@ def run_relax(
         keep_symmetry=parameters.keep_symmetry,
         pressure_gpa=parameters.pressure_gpa,
         progress=tick,
+        checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
     )
     return relax_finding(found, potential, parameters)
 
