@@ -44,7 +44,6 @@ def run(folder, parameters):
     [
         ("relax", 0.5),
         ("relax-atoms", 0.8),
-        ("elastic", 0.3),
         ("elastic", 0.9),
         ("elastic-clamped", 0.95),
         ("phonons", 0.5),
