@@ -77,12 +77,19 @@ def test_keys_are_shown_once_and_can_be_revoked(lab):
     assert lab("keys", "create", "x", "--scope", "everything").code == 2
 
 
-def test_doctor_on_a_healthy_laboratory(lab):
+def test_doctor_on_a_healthy_laboratory(lab, monkeypatch):
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+    monkeypatch.setenv("NANO_OS_VASP_COMMAND", "absent_vasp")
     ran = lab("doctor", "--json")
     assert ran.code == 0, ran.out
     checks = {(check["area"], check["name"]): check for check in ran.document["checks"]}
     assert checks["database", "schema"]["status"] == "ok"
     assert checks["models", "potential CHGNet"]["status"] == "ok"
+    assert checks["models", "engine LJ"]["status"] == "ok"
+    vasp = checks["models", "engine VASP"]
+    assert vasp["status"] == "warning"
+    assert "'absent_vasp'" in vasp["message"]
+    assert "NANO_OS_VASP_COMMAND" in vasp["hint"]
     assert checks["jobs", "queues"]["status"] == "ok"
     assert "torch" in checks["packages", "ml"]["message"]
 

@@ -25,10 +25,12 @@ def doctor(*, as_json: options.Json = False) -> None:
     JSON: {"checks": [{"area", "name", "status": "ok|warning|failed", "message", "hint"}],
     "failed": number, "warnings": number}.
     """
+    from nanoos.bootstrap import set_machine
     from nanoos.config import load_settings
     from nanoos.services.doctor import Surroundings, run_checks
 
     settings = load_settings()
+    set_machine(settings)
     surroundings = Surroundings(
         data_dir=settings.data_dir,
         database_url=settings.resolved_database_url,

@@ -133,9 +133,14 @@ def check_plugins() -> Iterator[Check]:
         check_potential(name)
         POTENTIALS.get(name)  # a package may be there and not import
 
+    def check_engine(name: str) -> None:
+        engine = ENGINES.get(name)()
+        for lack in engine.lacking(engine.validate_parameters({})):
+            raise lack
+
     families: tuple[tuple[str, Registry[Any], Callable[[str], object]], ...] = (
         ("potential", POTENTIALS, check_module),
-        ("engine", ENGINES, ENGINES.get),
+        ("engine", ENGINES, check_engine),
     )
     for kind, registry, check in families:
         for name in registry.names():
