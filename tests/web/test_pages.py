@@ -3,24 +3,14 @@
 import re
 
 import pytest
-import structlog
 from fastapi.testclient import TestClient
 
-from nanoos.api.app import create_app
-from nanoos.config import Settings
 from nanoos.core.errors import EngineError
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.services.container import Services
 from nanoos.services.job_attempts import Executor
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def client(settings: Settings, services: Services):
-    services.users.create("ann", PASSWORD, LOCAL_PRINCIPAL)
-    with structlog.testing.capture_logs(), TestClient(create_app(settings, services)) as client:
-        yield client
 
 
 def log_in(client: TestClient):

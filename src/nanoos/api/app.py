@@ -31,6 +31,7 @@ from nanoos.api.routes import (
     kpoints,
     materials,
     predictions,
+    simulation_templates,
     simulations,
     structures,
     training,
@@ -55,6 +56,7 @@ _VERSIONED: Final = (
     kpoints,
     training,
     jobs,
+    simulation_templates,
     simulations,
     campaigns,
     datasets,
@@ -115,7 +117,12 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
     app.include_router(versioned)
     app.include_router(health.router)
     app.include_router(
-        make_pages(services, login_limiter=context.login_limiter, api_document=app.openapi)
+        make_pages(
+            services,
+            login_limiter=context.login_limiter,
+            infer=context.inference.run,
+            api_document=app.openapi,
+        )
     )
     _complete_openapi(app)
     return app

@@ -158,7 +158,7 @@ def shipped_alignn() -> AlignnKpointModel:
     if not _FILE.is_file():
         raise UnavailableError(
             "This version of nanoos comes without the weights of the ALIGNN k-point model.",
-            hint="Use --model RF.",
+            hint="Use the model RF.",
             code="model_unavailable",
         )
     with _LOADING:

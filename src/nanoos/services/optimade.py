@@ -6,11 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd
 from typing import Final
+from urllib.parse import urlsplit
 
 from nanoos.core.errors import InvalidInputError, NotFoundError, StructureRefusedError
 from nanoos.datasets.readers.optimade import (
     PUBLIC_DATABASES,
     OptimadeDatabase,
+    entry_url,
     find_entries,
     get_entry,
 )
@@ -73,7 +75,8 @@ class OptimadeService:
     """
 
     def __init__(self, own_url: str = "") -> None:
-        own = OptimadeDatabase(key=OWN_KEY, name="Own database", base_url=own_url)
+        name = f"Own database at {urlsplit(own_url).netloc}"
+        own = OptimadeDatabase(key=OWN_KEY, name=name, base_url=own_url)
         self._databases: Sequence[OptimadeDatabase] = (
             (own, *PUBLIC_DATABASES) if own_url else PUBLIC_DATABASES
         )
@@ -128,6 +131,10 @@ class OptimadeService:
                 f"{database.name} has no structure for {entry_id!r}.", code="no_structures"
             )
         return entry.structure.with_label(f"{database.name}, {entry.id}")
+
+    def entry_url(self, key: str, entry_id: str) -> str:
+        """The address of an entry. Raises NotFoundError: no such database."""
+        return entry_url(self._database(key), entry_id)
 
     def _database(self, key: str) -> OptimadeDatabase:
         for database in self._databases:

@@ -1,9 +1,8 @@
-"""The pages: what goes on, logging in, and the reference of the API."""
+"""The pages: what goes on, logging in, k-points, and the reference of the API."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -11,14 +10,14 @@ from fastapi.templating import Jinja2Templates
 from starlette.staticfiles import StaticFiles
 
 from nanoos import __version__
-from nanoos.core.errors import ForbiddenError, NanoosError, UnauthorizedError
-from nanoos.services.access import Principal
+from nanoos.core.errors import NanoosError
 from nanoos.services.container import Services
 from nanoos.services.login_limits import LoginLimiter
+from nanoos.web.kpoints import Infer, KpointPage
 from nanoos.web.overview import overview
 from nanoos.web.reference import reference
+from nanoos.web.visitors import COOKIE, refuse_foreign, visitor
 
-COOKIE: Final = "nanoos_session"
 _HERE: Final = Path(__file__).parent
 _SEE_OTHER: Final = 303
 
@@ -27,6 +26,7 @@ def make_pages(
     services: Services,
     *,
     login_limiter: LoginLimiter,
+    infer: Infer,
     api_document: Callable[[], Mapping[str, Any]],
 ) -> APIRouter:
     """Routes of all pages; none is part of the API's document.
@@ -34,6 +34,7 @@ def make_pages(
     Args:
         services: What the pages show.
         login_limiter: Shared with the API, so that the page is no way around it.
+        infer: Runs a model; shared with the API, which runs one at a time.
         api_document: Gives the OpenAPI document that ``/docs`` shows.
     """
     router = APIRouter(include_in_schema=False)
@@ -48,7 +49,7 @@ def make_pages(
 
     @router.get("/")
     def start(request: Request) -> Response:
-        who = _visitor(services, request)
+        who = visitor(services, request)
         if who is None:
             return RedirectResponse("/login", _SEE_OTHER)
         return show(request, "start.html", who=who, now=overview(services, who))
@@ -56,7 +57,7 @@ def make_pages(
     @router.get("/overview")
     def refreshed(request: Request) -> Response:
         """The part of the start page that changes."""
-        who = _visitor(services, request)
+        who = visitor(services, request)
         if who is None:
             return Response(status_code=401)
         return show(request, "overview.html", who=who, now=overview(services, who))
@@ -71,7 +72,7 @@ def make_pages(
         username: Annotated[str, Form(max_length=150)] = "",
         password: Annotated[str, Form(max_length=512)] = "",
     ) -> Response:
-        _refuse_foreign(request)
+        refuse_foreign(request)
         address = request.client.host if request.client else "unknown"
         try:
             login_limiter.check(address, username)
@@ -91,8 +92,8 @@ def make_pages(
 
     @router.post("/logout")
     def logout(request: Request) -> Response:
-        _refuse_foreign(request)
-        if _visitor(services, request) is not None:
+        refuse_foreign(request)
+        if visitor(services, request) is not None:
             services.users.sessions.logout(request.cookies[COOKIE])
         answer = RedirectResponse("/login", _SEE_OTHER)
         answer.delete_cookie(COOKIE)
@@ -100,24 +101,8 @@ def make_pages(
 
     @router.get("/docs")
     def documentation(request: Request) -> Response:
-        who = _visitor(services, request)
+        who = visitor(services, request)
         return show(request, "reference.html", who=who, areas=reference(api_document()))
 
+    KpointPage(services, show, infer).add_to(router)
     return router
-
-
-def _visitor(services: Services, request: Request) -> Principal | None:
-    token = request.cookies.get(COOKIE)
-    if token is None:
-        return None
-    try:
-        return services.users.sessions.principal(token, use="web")
-    except UnauthorizedError:
-        return None
-
-
-def _refuse_foreign(request: Request) -> None:
-    """A form of another site must not log anybody in or out here."""
-    origin = request.headers.get("origin")
-    if origin not in {None, "null"} and urlsplit(origin).netloc != request.headers.get("host"):
-        raise ForbiddenError("This form came from another site.", code="foreign_origin")

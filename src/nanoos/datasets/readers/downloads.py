@@ -137,7 +137,8 @@ def _insist(
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or error or type(error).__name__)
+    cause = getattr(error, "reason", None) or error
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
 
 
 def _refusal(error: urllib.error.HTTPError, url: str, service: str, instead: str) -> NanoosError:

@@ -98,7 +98,7 @@ def find_entries(database: OptimadeDatabase, filter_text: str, *, limit: int) ->
         InvalidInputError: the database does not understand the filter.
     """
     parameters = {"filter": filter_text, "page_limit": limit, "response_fields": _FIELDS}
-    answer = _ask(database, "", parameters)
+    answer = _ask(database, _structures_url(database), parameters)
     records = answer.get("data")
     if not isinstance(records, list):
         raise _unknown_form(database)
@@ -116,7 +116,7 @@ def get_entry(database: OptimadeDatabase, entry_id: str) -> OptimadeEntry:
         NotFoundError: the database has none of that name.
         UnavailableError: as :func:`find_entries`.
     """
-    answer = _ask(database, f"/{quote(entry_id, safe='')}", {"response_fields": _FIELDS})
+    answer = _ask(database, entry_url(database, entry_id), {"response_fields": _FIELDS})
     record = answer.get("data")
     if record is None:
         raise NotFoundError(f"{database.name} has no entry {entry_id!r}.", hint="Search for it.")
@@ -125,8 +125,16 @@ def get_entry(database: OptimadeDatabase, entry_id: str) -> OptimadeEntry:
     return _entries(database, [record])[0]
 
 
-def _ask(database: OptimadeDatabase, path: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    url = f"{database.base_url.rstrip('/').removesuffix('/v1')}/v1/structures{path}"
+def entry_url(database: OptimadeDatabase, entry_id: str) -> str:
+    """The address of an entry."""
+    return f"{_structures_url(database)}/{quote(entry_id, safe='')}"
+
+
+def _structures_url(database: OptimadeDatabase) -> str:
+    return f"{database.base_url.rstrip('/').removesuffix('/v1')}/v1/structures"
+
+
+def _ask(database: OptimadeDatabase, url: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         answer = get_json(
             url,
