@@ -34,6 +34,10 @@ from nanoos.services.optimade import OptimadeService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
 from nanoos.services.shipped_models import sync_shipped_models
+from nanoos.services.simulation_templates import (
+    SimulationTemplateService,
+    sync_shipped_templates,
+)
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
 from nanoos.services.training import TrainingService
@@ -88,6 +92,7 @@ def build_services(settings: Settings) -> Services:
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),
         simulations=simulations,
+        templates=SimulationTemplateService(database, simulations),
         campaigns=campaigns,
         reports=ReportService(campaigns, simulations),
         datasets=DatasetService(
@@ -109,7 +114,7 @@ def build_services(settings: Settings) -> Services:
 def prepare(settings: Settings) -> Settings:
     """Make the data folder, the secret key and, when embedded, the current schema.
 
-    The models that come with the package get their rows in the registry.
+    The models and templates that come with the package get their rows.
 
     Returns the settings with the secret key filled in. A PostgreSQL database is never migrated
     by itself: several machines share it.
@@ -131,6 +136,7 @@ def prepare(settings: Settings) -> Settings:
     try:
         _ensure_schema(database)
         sync_shipped_models(database)
+        sync_shipped_templates(database)
     finally:
         database.dispose()
     return settings

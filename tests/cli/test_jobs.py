@@ -134,6 +134,26 @@ def test_vasp_is_refused_without_its_licence_but_inputs_are_written(
     assert lab("jobs", "list", "--json").document["total"] == 0
 
 
+def test_templates_are_listed_kept_run_and_deleted(lab, crystals):
+    listed = lab("templates", "list", "--json").document
+    assert {one["name"] for one in listed["items"]} >= {"MD_NVT_LAMMPS", "MD_NPT_LAMMPS"}
+    assert "--template MD_NVT_LAMMPS" in lab("templates", "show", "MD_NVT_LAMMPS").err
+    kept = lab(
+        "templates", "save", "soft", "-e", "LJ", "-w", "relax", "--set", "fmax=0.03", "--json"
+    )
+    assert kept.document["parameters"] == {"fmax": 0.03}
+    command = ("simulate", crystals / "a_MgO.cif", "--template", "soft")
+    ran = lab(*command, "--set", "max_steps=9", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["workflow"] == "relax"
+    assert ran.document["parameters"]["fmax"] == 0.03
+    assert ran.document["parameters"]["max_steps"] == 9
+    assert lab(*command, "--engine", "MLIP").code == 2
+    assert lab("templates", "delete", "soft", "--json").document == {"deleted": "soft"}
+    assert lab(*command).code == 5
+    assert "comes with nanoos" in lab("templates", "delete", "MD_NVT_LAMMPS").err
+
+
 def test_a_worker_is_told_which_queues_there_are(lab):
     ran = lab("worker", "--queue", "dtf")
     assert ran.code == 2

@@ -44,6 +44,7 @@ COMMANDS: tuple[LazyCommand, ...] = tuple(
             ("discover", "discover:app", "Run a discovery campaign from a YAML file."),
             ("campaigns", "campaigns:app", "List, show, pause, continue and export campaigns."),
             ("simulate", "simulate:app", "Simulate a structure as a job."),
+            ("templates", "templates:app", "Simulations under a name: list, show, keep, delete."),
             ("analyze", "analyze:app", "Structure, diffusion and vibrations of a trajectory."),
             ("potentials", "potentials:app", "Potential files that LAMMPS can run."),
             ("jobs", "jobs:app", "List, follow, cancel and retry jobs."),

@@ -40,13 +40,22 @@ _ENDED = ("completed", "failed", "cancelled")
 def simulate(
     what: Annotated[str, typer.Argument(help="A file with one structure, an id or a formula.")],
     *,
-    engine: Annotated[str, typer.Option("--engine", "-e", help="Engine.")] = "MLIP",
+    engine: Annotated[
+        str | None, typer.Option("--engine", "-e", help="Engine. Default: MLIP.")
+    ] = None,
     workflow: Annotated[
         str | None,
         typer.Option(
             "--workflow",
             "-w",
             help="relax, equation_of_state, MD_NVT_LAMMPS, ... Default: the engine's own.",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="A template instead of engine and workflow ('nanoos templates list'); --set "
+            "replaces or joins its parameters."
         ),
     ] = None,
     set_: Annotated[
@@ -73,11 +82,15 @@ def simulate(
     from nanoos.engines import get_engine
 
     parameters = dict(given_parameter(text) for text in set_ or ())
-    workflow = workflow or get_engine(engine).default_workflow
-    if write_input is not None:
-        _write_input(what, engine, {**parameters, "workflow": workflow}, write_input, as_json)
-        return
     with settings_and_services() as (settings, lab):
+        if template is not None:
+            engine, workflow, parameters = _of_template(lab, template, engine, workflow, parameters)
+        engine = engine or "MLIP"
+        workflow = workflow or get_engine(engine).default_workflow
+        if write_input is not None:
+            parameters["workflow"] = workflow
+            _write_input(lab, what, engine, parameters, write_input, as_json)
+            return
         record = stored_structure(lab, what)
         simulation = lab.simulations.submit(
             record.id,
@@ -102,7 +115,23 @@ def simulate(
         )
 
 
+def _of_template(
+    lab: "Services",
+    template: str,
+    engine: str | None,
+    workflow: str | None,
+    overrides: dict[str, Any],
+) -> tuple[str, str, dict[str, Any]]:
+    if engine is not None or workflow is not None:
+        raise InvalidInputError(
+            "A template says engine and workflow.", hint="Leave --engine and --workflow out."
+        )
+    found = lab.templates.get(template, local_user())
+    return found.engine, found.workflow, {**found.parameters, **overrides}
+
+
 def _write_input(
+    lab: "Services",
     what: str,
     engine: str,
     parameters: dict[str, Any],
@@ -112,10 +141,9 @@ def _write_input(
     from nanoos.engines import get_engine
     from nanoos.structures import read_structure
 
-    with settings_and_services() as (_, lab):
-        path = Path(what)
-        structure = read_structure(path) if path.is_file() else find_structure(lab, what).structure
-        written = get_engine(engine)().prepare_input(structure, parameters, folder)
+    path = Path(what)
+    structure = read_structure(path) if path.is_file() else find_structure(lab, what).structure
+    written = get_engine(engine)().prepare_input(structure, parameters, folder)
     files = sorted(file.name for file in written.iterdir())
     if as_json:
         print_document({"folder": str(written), "files": files})

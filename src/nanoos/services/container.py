@@ -20,6 +20,7 @@ from nanoos.services.monitoring import MonitoringService
 from nanoos.services.optimade import OptimadeService
 from nanoos.services.predictions import PredictionService
 from nanoos.services.reports import ReportService
+from nanoos.services.simulation_templates import SimulationTemplateService
 from nanoos.services.simulations import SimulationService
 from nanoos.services.structures import StructureService
 from nanoos.services.training import TrainingService
@@ -44,6 +45,7 @@ class Services:
     jobs: JobService
     job_files: JobFiles
     simulations: SimulationService
+    templates: SimulationTemplateService
     campaigns: CampaignService
     reports: ReportService
     datasets: DatasetService

@@ -10,6 +10,7 @@ from nanoos.core.errors import NotFoundError
 from nanoos.db import Database
 from nanoos.db.migrate import current_revision, downgrade, head_revision, upgrade
 from nanoos.services.shipped_models import sync_shipped_models
+from nanoos.services.simulation_templates import sync_shipped_templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ def schema_state(database_url: str) -> SchemaState:
 
 
 def migrate_up(database_url: str, revision: str = "head") -> SchemaState:
-    """Migrate up to ``revision``; at the head, register the models that are shipped.
+    """Migrate up to ``revision``; at the head, register what is shipped.
 
     Raises:
         NotFoundError: there is no such revision.
@@ -52,6 +53,7 @@ def migrate_up(database_url: str, revision: str = "head") -> SchemaState:
         state = _state(database)
         if state.up_to_date:
             sync_shipped_models(database)
+            sync_shipped_templates(database)
         return state
 
 
