@@ -122,10 +122,7 @@ def relax_many(
         walkers = going
         kept.save(walkers)
         if progress is not None:
-            progress(
-                min(0.99, len(outcomes) / len(structures)),
-                f"{len(outcomes)} of {len(structures)} crystals ended",
-            )
+            progress(min(0.99, len(outcomes) / len(structures)), _told(walkers, len(structures)))
     return [outcomes[index] for index in range(len(structures))]
 
 
@@ -151,6 +148,16 @@ def _begin(
             pressure_ev_a3=pressure_gpa / GPA_PER_EV_A3,
         ),
     )
+
+
+def _told(walkers: Sequence[_Walker], total: int) -> str:
+    """How many have ended, and how far the others are."""
+    text = f"{total - len(walkers)} of {total} crystals ended"
+    if not walkers:
+        return text
+    steps = max(len(walker.steps) for walker in walkers) - 1
+    force = max(walker.steps[-1].max_force_ev_a for walker in walkers)
+    return f"{text}, step {steps}, force {force:.4f} eV/Å"
 
 
 class _Kept:
