@@ -132,7 +132,8 @@ def test_nothing_and_nonsense(potential):
         relax_many(CRYSTALS, potential, fmax=0.0)
 
 
-COMPOUNDS = (rocksalt(4.0), perturbed(rocksalt(4.2), 0.05), wurtzite(3.1, 5.4, 0.39))
+SYMMETRIC = (rocksalt(4.0), wurtzite(3.1, 5.4, 0.39))
+COMPOUNDS = (*SYMMETRIC, perturbed(rocksalt(4.2), 0.05))
 
 
 @pytest.mark.slow
@@ -144,4 +145,5 @@ def test_universal_potentials_agree_with_one_by_one(name):
         alone = relax(crystal, potential, fmax=0.02)
         difference = together.result.energy_ev_per_atom - alone.result.energy_ev_per_atom
         assert abs(difference) < 1e-3
-        assert together.space_group_after == alone.space_group_after
+        if crystal in SYMMETRIC:
+            assert together.space_group_after == alone.space_group_after == alone.space_group_before
