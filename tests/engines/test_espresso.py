@@ -20,7 +20,7 @@ from nanoos.engines import get_engine
 from nanoos.engines.espresso import stages
 from nanoos.engines.espresso.program import set_command
 from nanoos.engines.espresso.remedies import Remedy
-from nanoos.engines.espresso.stages import SCRATCH
+from nanoos.engines.espresso.saved_stages import SCRATCH
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
 

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -49,6 +50,12 @@ class ExecuteOutcome:
     wall_time_s: float
     message: str = ""
     error: EngineError | None = None
+
+    @classmethod
+    def failed(cls, error: EngineError, started: float) -> Self:
+        """That of a run which began at ``started`` (``time.monotonic()``) and ends now."""
+        seconds = time.monotonic() - started
+        return cls(success=False, wall_time_s=seconds, message=error.message, error=error)
 
 
 P = TypeVar("P", bound=EngineParameters)

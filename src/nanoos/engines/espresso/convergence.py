@@ -6,8 +6,9 @@ from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.engines.espresso.choices import Choices, predicted_mesh
 from nanoos.engines.espresso.input_file import PwTask
 from nanoos.engines.espresso.parameters import KpointConvergenceParameters
-from nanoos.engines.espresso.stages import StageResult
-from nanoos.engines.espresso.workflows import Finding, Plan, gap_of
+from nanoos.engines.espresso.plan import Finding, Plan
+from nanoos.engines.espresso.stage_run import StageResult
+from nanoos.engines.espresso.workflows import gap_of
 from nanoos.kpoints import kdist_from_length, length_from_kdist, mesh_of, vacuum_directions
 from nanoos.kpoints.studies import (
     CONFIRMING_A,

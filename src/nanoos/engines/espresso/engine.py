@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from nanoos.engines.base import (
     write_input,
     write_text_atomically,
 )
+from nanoos.engines.commands import shown_command
 from nanoos.engines.espresso import output
 from nanoos.engines.espresso.choices import Choices, choose
 from nanoos.engines.espresso.convergence import (
@@ -46,9 +46,13 @@ from nanoos.engines.espresso.parameters import (
     VcRelaxParameters,
 )
 from nanoos.engines.espresso.paths import path_points
+from nanoos.engines.espresso.plan import Finding, Plan
 from nanoos.engines.espresso.program import EspressoProgram, find_program
-from nanoos.engines.espresso.stages import CHECKPOINT, SCRATCH, StageResult, Surroundings, run_stage
-from nanoos.engines.espresso.workflows import WORKFLOWS, Finding, Plan
+from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
+from nanoos.engines.espresso.stage_run import StageResult, Surroundings
+from nanoos.engines.espresso.stages import run_stage
+from nanoos.engines.espresso.workflows import WORKFLOWS
+from nanoos.engines.run_files import RunLog
 from nanoos.pseudopotentials import PseudopotentialFamily, get_family
 from nanoos.structures import Structure
 
@@ -161,17 +165,8 @@ class EspressoEngine(Engine[EspressoParameters]):
     ) -> Path:
         """Write the input of pw.x, the pseudopotentials and what was chosen."""
         checked = self.validate(structure, parameters)
-        family = get_family(checked.family)
-        setting = _Setting(
-            structure=structure,
-            parameters=checked,
-            family=family,
-            choices=choose(structure, checked, family),
-            program=find_program(),
-            input_dir=work_dir / INPUT_DIR,
-            output_dir=work_dir / OUTPUT_DIR,
-            inputs={},
-        )
+        setting = _setting(structure, checked, work_dir / INPUT_DIR, work_dir / OUTPUT_DIR)
+        family = setting.family
         contents = {s: family.verified_bytes(s) for s in dict.fromkeys(structure.species)}
         input_dir = write_input(structure, checked, work_dir)
         for symbol, data in contents.items():
@@ -196,20 +191,11 @@ class EspressoEngine(Engine[EspressoParameters]):
         started = time.monotonic()
         structure, given = read_input(input_dir)
         checked = self.validate(structure, given)
-        family = get_family(checked.family)
-        setting = _Setting(
-            structure=structure,
-            parameters=checked,
-            family=family,
-            choices=choose(structure, checked, family),
-            program=find_program(),
-            input_dir=input_dir,
-            output_dir=output_dir,
-            inputs=hashes(input_dir),
-        )
+        setting = _setting(structure, checked, input_dir, output_dir)
+        inputs = hashes(input_dir)
         output_dir.mkdir(parents=True, exist_ok=True)
-        _begin(output_dir, setting.inputs)
-        log = output.RunLog(output_dir / output.LOG_FILE)
+        _begin(output_dir, inputs)
+        log = RunLog(output_dir / output.LOG_FILE)
         log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
         runner = _Runner(setting, started + timeout, timeout, progress, log)
         pseudo_dir = _relative(input_dir, output_dir)
@@ -220,13 +206,10 @@ class EspressoEngine(Engine[EspressoParameters]):
         except EngineError as error:
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
-            seconds = time.monotonic() - started
-            return ExecuteOutcome(
-                success=False, wall_time_s=seconds, message=error.message, error=error
-            )
+            return ExecuteOutcome.failed(error, started)
         seconds = time.monotonic() - started
         log.line(f"done in {seconds:.2f} s")
-        provenance = _provenance(setting, finding)
+        provenance = _provenance(setting, finding, inputs)
         output.write(output_dir, finding, setting.choices, provenance, seconds)
         _clear_scratch(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
@@ -249,7 +232,7 @@ class _Runner:
         deadline: float,
         timeout_s: float,
         progress: Progress | None,
-        log: output.RunLog,
+        log: RunLog,
     ) -> None:
         self._setting = setting
         self._deadline = deadline
@@ -300,7 +283,21 @@ class _Setting:
     program: EspressoProgram
     input_dir: Path
     output_dir: Path
-    inputs: Mapping[str, str]
+
+
+def _setting(
+    structure: Structure, parameters: EspressoParameters, input_dir: Path, output_dir: Path
+) -> _Setting:
+    family = get_family(parameters.family)
+    return _Setting(
+        structure=structure,
+        parameters=parameters,
+        family=family,
+        choices=choose(structure, parameters, family),
+        program=find_program(),
+        input_dir=input_dir,
+        output_dir=output_dir,
+    )
 
 
 def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
@@ -326,7 +323,7 @@ def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
     )
 
 
-def _provenance(setting: _Setting, finding: Finding) -> Provenance:
+def _provenance(setting: _Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:
     version = finding.final.xml.version
     family = setting.family
     here, there = setting.input_dir.name, setting.output_dir.name
@@ -346,15 +343,9 @@ def _provenance(setting: _Setting, finding: Finding) -> Provenance:
         },
         software={"nanoos": __version__, "quantum-espresso": version},
         command=f"python -m nanoos.engines.espresso {here} {there}; the first stage alone: "
-        f"cd {here} && {_shown(setting.program)} -in {INPUT_FILE}",
-        inputs_sha256=dict(setting.inputs),
+        f"cd {here} && {shown_command(setting.program.command)} -in {INPUT_FILE}",
+        inputs_sha256=dict(inputs),
     )
-
-
-def _shown(program: EspressoProgram) -> str:
-    """The command without the machine's folders."""
-    words = [Path(word).name if os.sep in word else word for word in program.command]
-    return shlex.join(words)
 
 
 def _family_record(family: PseudopotentialFamily, structure: Structure) -> dict[str, Any]:

@@ -1,16 +1,12 @@
 """Why a start of pw.x gave no result, in words."""
 
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from nanoos.core.errors import EngineError, NanoosError, TransientError, UnavailableError
+from nanoos.core.errors import EngineError, NanoosError, UnavailableError
+from nanoos.engines.child_process import disk_full, disk_is_full, killed, last_lines
 from nanoos.engines.espresso.stdout import PwOutput
 
-_DISK_FULL_BYTES: Final = 1 << 20
-_TAIL_LINES: Final = 6
-_DISK_WORDS: Final = ("No space left on device", "Disk quota exceeded")
 _EIGENSOLVER_ROUTINES: Final = frozenset(
     ("cdiaghg", "rdiaghg", "c_bands", "cegterg", "regterg", "pcdiaghg", "prdiaghg", "zpotrf")
 )
@@ -42,13 +38,8 @@ def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Pat
     said = last_lines(errors)
     tail = last_lines(output)
     routine = (reader.error_routine or "").lower()
-    full = shutil.disk_usage(folder).free < _DISK_FULL_BYTES
-    if full or any(words in said + tail for words in _DISK_WORDS):
-        return TransientError(
-            "pw.x could not write: the disk is full.",
-            hint="Make room in the data folder; the run goes on from what is saved.",
-            code="disk_full",
-        )
+    if disk_is_full(folder, said + tail):
+        return disk_full("pw.x", goes_on="; the run goes on from what is saved")
     if routine:
         text = " ".join(reader.error_lines) or "it says no more"
         return EngineError(
@@ -58,11 +49,7 @@ def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Pat
             code="qe_failed",
         )
     if code < 0:
-        return TransientError(
-            f"pw.x was ended from outside (signal {-code}).",
-            hint="Signal 9 often means that memory ran out; the run can be taken up again.",
-            code="killed",
-        )
+        return killed("pw.x", code)
     if "No module named" in said or "No such file or directory" in said:
         return UnavailableError(
             f"pw.x did not start: {said}",
@@ -74,11 +61,3 @@ def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Pat
         hint=f"See {output.name} and {errors.name} of the run.",
         code="qe_failed",
     )
-
-
-def last_lines(path: Path) -> str:
-    """The end of a text file, on one line; empty where there is none."""
-    with suppress(OSError):
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return " ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())
-    return ""

@@ -1,9 +1,7 @@
 """The output folder of a run: files that a person can read, the result last."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +11,9 @@ from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
 from nanoos.engines.espresso.choices import Choices
-from nanoos.engines.espresso.stages import StageResult
-from nanoos.engines.espresso.workflows import Finding
+from nanoos.engines.espresso.plan import Finding
+from nanoos.engines.espresso.stage_run import StageResult
+from nanoos.engines.run_files import ase_text, computed_frame, csv_text
 from nanoos.structures import Structure
 
 LOG_FILE: Final = "log.txt"
@@ -22,18 +21,6 @@ TRAJECTORY_FILE: Final = "trajectory.extxyz"
 CONVERGENCE_FILE: Final = "convergence.csv"
 _FADED_MOMENT: Final = 0.02
 _BLURRED: Final = 0.99
-
-
-class RunLog:
-    """A text file that shows each line as soon as it is written; an earlier execution's stays."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def line(self, text: str) -> None:
-        """Append a line."""
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(text + "\n")
 
 
 def write(
@@ -197,20 +184,6 @@ def _trajectory(finding: Finding) -> list[Any]:
     return frames or [_final_frame(finding.final)]
 
 
-def computed_frame(structure: Structure, energy_ev: float, forces: Any, stress: Any) -> Any:
-    """ASE atoms that carry energy (eV), forces (eV/Å) and stress (3, 3), eV/Å^3."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    frame = structure.to_ase()
-    results: dict[str, Any] = {"energy": energy_ev}
-    if forces is not None:
-        results["forces"] = np.array(forces)
-    if stress is not None:
-        results["stress"] = np.array(stress).ravel()[[0, 4, 8, 5, 2, 1]]
-    frame.calc = SinglePointCalculator(frame, **results)
-    return frame
-
-
 def _convergence_csv(stages: Sequence[StageResult]) -> str:
     rows = [
         (stage.name, number, i, energy, accuracy)
@@ -221,25 +194,3 @@ def _convergence_csv(stages: Sequence[StageResult]) -> str:
         )
     ]
     return csv_text(("stage", "scf", "iteration", "energy_ev", "accuracy_ev"), rows)
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A CSV file."""
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def ase_text(file_format: str, frames: list[Any]) -> str:
-    """A file of ASE's as text."""
-    from ase.io import write as ase_write
-
-    if file_format == "cif":
-        stream = io.BytesIO()
-        ase_write(stream, frames, format="cif")
-        return stream.getvalue().decode()
-    text = io.StringIO()
-    ase_write(text, frames, format=file_format)
-    return text.getvalue()

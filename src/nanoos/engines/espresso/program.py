@@ -1,13 +1,12 @@
 """The pw.x at hand: ``NANO_OS_QE_COMMAND``, else one on PATH, else the tool QE."""
 
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final, Literal
 
-from nanoos.core.errors import ConfigError, UnavailableError
+from nanoos.core.errors import UnavailableError
+from nanoos.engines.commands import command_words, processes_of
 from nanoos.tools import tool_environments
 
 INSTALL_HINT: Final = (
@@ -56,7 +55,13 @@ def find_program() -> EspressoProgram:
     """
     named = (_command or os.environ.get("NANO_OS_QE_COMMAND", "")).strip()
     if named:
-        words = _words(named)
+        words = command_words(
+            named,
+            setting="NANO_OS_QE_COMMAND",
+            example="mpirun -np 4 /opt/qe/bin/pw.x",
+            hint=INSTALL_HINT,
+            code="no_pw",
+        )
         return EspressoProgram(command=words, origin="setting", processes=processes_of(words))
     if found := shutil.which("pw.x"):
         return EspressoProgram(command=(found,), origin="path", processes=1)
@@ -71,29 +76,3 @@ def find_program() -> EspressoProgram:
         ) from error
     command = (str(python), "-m", "qepy", "--pw.x")
     return EspressoProgram(command=command, origin="tool", processes=1)
-
-
-def _words(named: str) -> tuple[str, ...]:
-    try:
-        words = shlex.split(named)
-    except ValueError as error:
-        raise ConfigError(
-            f"NANO_OS_QE_COMMAND cannot be read: {error}.",
-            hint="Write it as in a shell: mpirun -np 4 /opt/qe/bin/pw.x",
-        ) from error
-    found = shutil.which(os.path.expanduser(words[0]))  # noqa: PTH111
-    if found is None:
-        raise UnavailableError(
-            f"NANO_OS_QE_COMMAND names {words[0]!r}, which is no program here.",
-            hint=INSTALL_HINT,
-            code="no_pw",
-        )
-    return (found, *words[1:])
-
-
-def processes_of(words: tuple[str, ...]) -> int:
-    """How many processes an ``mpirun`` in a command starts, as far as it says."""
-    for flag, value in pairwise(words):
-        if flag in {"-n", "-np", "--ntasks", "-c"} and value.isdigit():
-            return max(1, int(value))
-    return 1

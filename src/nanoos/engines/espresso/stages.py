@@ -11,100 +11,39 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final, Literal
+from dataclasses import replace
+from typing import Final, Literal
 
 from nanoos.core.errors import EngineError
 from nanoos.core.units import RYDBERG_EV
 from nanoos.engines.base import write_text_atomically
-from nanoos.engines.espresso.failures import breaks_the_eigensolver, failure, last_lines
+from nanoos.engines.child_process import last_lines
+from nanoos.engines.espresso.failures import breaks_the_eigensolver, failure
 from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
-from nanoos.engines.espresso.program import EspressoProgram
 from nanoos.engines.espresso.remedies import Failure, Remedy, ladder
-from nanoos.engines.espresso.stdout import IonicStep, PwOutput, ScfCycle
-from nanoos.engines.espresso.supervision import Start, Tell, supervise
+from nanoos.engines.espresso.saved_stages import (
+    CHECKPOINT,
+    FROM_DENSITY,
+    SCRATCH,
+    finished,
+    forget_saved,
+    from_scratch,
+    save_checkpoint,
+    take_up,
+    took_up,
+)
+from nanoos.engines.espresso.stage_run import (
+    RELAXING,
+    StageResult,
+    StageRun,
+    Surroundings,
+    result_of,
+)
+from nanoos.engines.espresso.stdout import PwOutput
+from nanoos.engines.espresso.supervision import Start, supervise
 from nanoos.engines.espresso.xml_output import PwXml, read_pw_xml
-from nanoos.structures import Structure
 
-SCRATCH: Final = ".scratch"
-"""Where pw.x keeps wavefunctions and densities: hidden, so no part of what a run leaves."""
-CHECKPOINT: Final = ".checkpoint"
-_RELAXING: Final = ("relax", "vc-relax")
-_STAGE_NAME: Final = "stage"
 _SETTLED: Final = 2.0
-_FROM_DENSITY: Final[Mapping[str, Mapping[str, Value]]] = {"electrons": {"startingpot": "file"}}
-_HOW_IT_BEGINS: Final = ("max_seconds", "startingpot")
-"""Keywords that say how a start begins and ends, not what is computed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageResult:
-    """What a finished stage gave.
-
-    Attributes:
-        name: Of the stage.
-        xml: Numbers of record, of the last geometry.
-        structure: Last geometry.
-        steps: Every geometry that was computed, over all starts.
-        cycles: Every SCF, over all starts.
-        attempts: Remedies that were tried, in order; the last one worked.
-        physics_changed: Whether a remedy changed what is computed.
-        warnings: What pw.x complained of.
-        files: Names of the files it left.
-    """
-
-    name: str
-    xml: PwXml
-    structure: Structure
-    steps: tuple[IonicStep, ...]
-    cycles: tuple[ScfCycle, ...]
-    attempts: tuple[str, ...]
-    physics_changed: bool
-    warnings: tuple[str, ...]
-    files: tuple[str, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """How far a stage is."""
-
-    task: PwTask
-    digest: str
-    tried: list[str] = field(default_factory=list)
-    physics: bool = False
-    steps: list[IonicStep] = field(default_factory=list)
-    cycles: list[ScfCycle] = field(default_factory=list)
-    stems: list[str] = field(default_factory=list)
-    continuations: int = 0
-    slice_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What every stage of an execution shares.
-
-    Attributes:
-        folder: The output folder, where pw.x runs.
-        program: Which pw.x.
-        pools: Pools of k-points.
-        deadline: ``time.monotonic()`` at which the execution is given up.
-        timeout_s: For the message.
-        remedies: Which are allowed.
-        checkpoint_s: How often pw.x is stopped cleanly.
-        tell: Told (share of the stage, message).
-        say: Told lines for the log.
-    """
-
-    folder: Path
-    program: EspressoProgram
-    pools: int
-    deadline: float
-    timeout_s: float
-    remedies: str
-    checkpoint_s: float
-    tell: Tell
-    say: Any
 
 
 def run_stage(
@@ -135,15 +74,15 @@ def run_stage(
     """
     text = pw_input(task)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    run = _Run(task=task, digest=digest, slice_s=around.checkpoint_s)
+    run = StageRun(task=task, digest=digest, slice_s=around.checkpoint_s)
     density = around.folder / SCRATCH / f"{PREFIX}.save" / "charge-density.dat"
-    found = _finished(name, run, around)
+    found = finished(name, run, around)
     if found is not None and (density.exists() or not keep_density):
         around.say(f"{name}: finished before")
         return found
-    _take_up(name, run, around, density)
+    take_up(name, run, around, density)
     if from_density and not run.stems and density.exists():
-        run.task = run.task.with_settings(_FROM_DENSITY)
+        run.task = run.task.with_settings(FROM_DENSITY)
     rungs = None
     while True:
         outcome = _start(name, run, around)
@@ -167,12 +106,28 @@ def run_stage(
         _apply(remedy, run, around, name)
 
 
+def _finish(name: str, run: StageRun, xml: PwXml, around: Surroundings) -> StageResult:
+    folder = around.folder
+    reader = PwOutput(run.task.structure)
+    reader.feed((folder / f"{run.stems[-1]}.out").read_text(encoding="ascii", errors="replace"))
+    document = {
+        "input_sha256": run.digest,
+        "starts": run.stems,
+        "attempts": run.tried,
+        "physics_changed": run.physics,
+        "ended": time.time(),
+    }
+    write_text_atomically(folder / f"{name}.done.json", json.dumps(document, indent=1) + "\n")
+    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    return result_of(name, run, xml, reader)
+
+
 # -- starts ------------------------------------------------------------------------------------
 
 Outcome = PwXml | Failure | Literal["out_of_time", "not_relaxed", "again"]
 
 
-def _start(name: str, run: _Run, around: Surroundings) -> Outcome:
+def _start(name: str, run: StageRun, around: Surroundings) -> Outcome:
     """Start pw.x once; what came of it."""
     stem = name if not run.stems else f"{name}-{len(run.stems) + 1}"
     folder = around.folder
@@ -184,7 +139,7 @@ def _start(name: str, run: _Run, around: Surroundings) -> Outcome:
     run.stems.append(stem)
     reader = PwOutput(task.structure)
     conv_thr = task.keyword("electrons", "conv_thr")
-    relaxing = task.calculation in _RELAXING
+    relaxing = task.calculation in RELAXING
     output, errors = folder / f"{stem}.out", folder / f"{stem}.err"
     left_from_before = folder / SCRATCH / f"{PREFIX}.xml"
     left_from_before.unlink(missing_ok=True)
@@ -211,7 +166,7 @@ def _start(name: str, run: _Run, around: Surroundings) -> Outcome:
     return _judged(stem, run, reader, code, around)
 
 
-def _judged(stem: str, run: _Run, reader: PwOutput, code: int, around: Surroundings) -> Outcome:
+def _judged(stem: str, run: StageRun, reader: PwOutput, code: int, around: Surroundings) -> Outcome:
     folder = around.folder
     output, errors = folder / f"{stem}.out", folder / f"{stem}.err"
     if reader.unconverged:
@@ -221,7 +176,7 @@ def _judged(stem: str, run: _Run, reader: PwOutput, code: int, around: Surroundi
         around.say(f"{stem}: stopped for a checkpoint")
         if not any(cycle.energies_ev for cycle in reader.cycles):
             run.slice_s *= 2  # too short for a single iteration
-        _save_checkpoint(run, around)
+        save_checkpoint(run, around)
         return "out_of_time"
     if reader.bfgs_failed and reader.job_done:
         return "not_relaxed"
@@ -230,15 +185,15 @@ def _judged(stem: str, run: _Run, reader: PwOutput, code: int, around: Surroundi
             around.say(f"{stem}: the diagonalisation failed")
             return "diagonalisation"
         error = failure(reader, code, folder, output, errors)
-        if isinstance(error, EngineError) and run.task.calculation == "scf" and _took_up(run.task):
+        if isinstance(error, EngineError) and run.task.calculation == "scf" and took_up(run.task):
             around.say(f"{stem}: what was saved cannot be used, starting afresh: {error}")
-            _forget_saved(run, around)
+            forget_saved(run, around)
             return "again"
         raise error
     xml = read_pw_xml(folder / SCRATCH / f"{PREFIX}.xml")
-    if xml.scf_converged is False and run.task.calculation in {"scf", *_RELAXING}:
+    if xml.scf_converged is False and run.task.calculation in {"scf", *RELAXING}:
         return "unconverged"  # nscf and bands have no SCF, and say false
-    if run.task.calculation in _RELAXING and not reader.bfgs_converged:
+    if run.task.calculation in RELAXING and not reader.bfgs_converged:
         return "not_relaxed"
     shutil.copyfile(folder / SCRATCH / f"{PREFIX}.xml", folder / f"{stem}.xml")
     return xml
@@ -257,7 +212,7 @@ def _cell_is_settled(xml: PwXml, target: tuple[float, float] | None) -> bool:
     return abs(off) <= _SETTLED * tolerance
 
 
-def _continue(name: str, run: _Run, around: Surroundings, most: int, what: str) -> None:
+def _continue(name: str, run: StageRun, around: Surroundings, most: int, what: str) -> None:
     """Go on from the last geometry, unless that was done often enough."""
     run.continuations += 1
     if run.continuations > most:
@@ -270,20 +225,20 @@ def _continue(name: str, run: _Run, around: Surroundings, most: int, what: str) 
             code="relax_not_converged",
         )
     around.say(f"{name}: going on from geometry {len(run.steps)}, {what} are not there yet")
-    run.task = _from_scratch(run.task)
+    run.task = from_scratch(run.task)
 
 
-def _apply(remedy: Remedy, run: _Run, around: Surroundings, name: str) -> None:
+def _apply(remedy: Remedy, run: StageRun, around: Surroundings, name: str) -> None:
     around.say(f"{name}: trying {remedy.name}")
     run.tried.append(remedy.name)
     run.physics = run.physics or remedy.physics
-    run.task = _from_scratch(run.task).with_settings(remedy.changes)
+    run.task = from_scratch(run.task).with_settings(remedy.changes)
     write_text_atomically(
         around.folder / f"{name}.attempts.json", json.dumps(run.tried, indent=1) + "\n"
     )
 
 
-def _given_up(name: str, run: _Run, outcome: str) -> EngineError:
+def _given_up(name: str, run: StageRun, outcome: str) -> EngineError:
     last = run.cycles[-1].accuracies_ev[-1:] if run.cycles else []
     reached = f" (estimated accuracy {last[0]:.1e} eV)" if last else ""
     what = (
@@ -296,168 +251,4 @@ def _given_up(name: str, run: _Run, outcome: str) -> EngineError:
         "max_scf_steps may help.",
         details={"attempts": run.tried, "stage": name},
         code="scf_not_converged",
-    )
-
-
-# -- what was saved ------------------------------------------------------------------------------
-
-
-def _finished(name: str, run: _Run, around: Surroundings) -> StageResult | None:
-    """A stage that an earlier execution finished; None where there is none of the same input."""
-    try:
-        record = json.loads((around.folder / f"{name}.done.json").read_text(encoding="utf-8"))
-        if record["input_sha256"] != run.digest:
-            _discard(name, around.folder)
-            return None
-        run.stems = list(record["starts"])
-        run.tried, run.physics = list(record["attempts"]), bool(record["physics_changed"])
-        readers = _replay(run, around.folder)
-        xml = read_pw_xml(around.folder / f"{run.stems[-1]}.xml")
-    except (OSError, ValueError, KeyError, TypeError, EngineError):
-        return None
-    return _result(name, run, xml, readers[-1])
-
-
-def _take_up(name: str, run: _Run, around: Surroundings, density: Path) -> None:
-    """Prepare to go on from what a killed execution left of this stage."""
-    folder = around.folder
-    earlier = _starts(name, folder)
-    if not earlier:
-        return
-    first = folder / f"{name}.in"
-    if not _same_task(first.read_text(encoding="utf-8"), pw_input(run.task)):
-        _discard(name, folder)
-        return
-    run.stems = earlier
-    readers = _replay(run, folder)
-    if run.task.calculation in _RELAXING:
-        if run.steps:
-            run.task = replace(run.task, structure=readers[-1].last_geometry(run.task.structure))
-            around.say(f"{name}: going on from geometry {len(run.steps)}")
-        return
-    saved = folder / CHECKPOINT
-    if _checkpoint_of(saved) == run.digest:
-        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-        shutil.copytree(saved, folder / SCRATCH)
-        run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
-        around.say(f"{name}: going on from the last checkpoint")
-    elif run.task.calculation == "scf" and density.exists():
-        run.task = run.task.with_settings(_FROM_DENSITY)
-        around.say(f"{name}: going on from the last density")
-    else:
-        around.say(f"{name}: nothing of it was saved, starting again")
-
-
-def _replay(run: _Run, folder: Path) -> list[PwOutput]:
-    """Read the outputs of the starts there were."""
-    readers: list[PwOutput] = []
-    structure = run.task.structure
-    for stem in run.stems:
-        reader = PwOutput(structure)
-        path = folder / f"{stem}.out"
-        if path.exists():
-            reader.feed(path.read_text(encoding="ascii", errors="replace"))
-        structure = reader.last_geometry(structure)
-        run.steps += reader.steps
-        run.cycles += reader.cycles
-        readers.append(reader)
-    return readers
-
-
-def _starts(name: str, folder: Path) -> list[str]:
-    found: list[str] = []
-    while (folder / f"{(stem := name if not found else f'{name}-{len(found) + 1}')}.in").exists():
-        found.append(stem)
-    return found
-
-
-def _same_task(one: str, other: str) -> bool:
-    def lines(text: str) -> list[str]:
-        return [x for x in text.splitlines() if not any(word in x for word in _HOW_IT_BEGINS)]
-
-    return lines(one) == lines(other)
-
-
-def _discard(name: str, folder: Path) -> None:
-    for stem in _starts(name, folder):
-        for suffix in (".in", ".out", ".err", ".xml"):
-            (folder / f"{stem}{suffix}").unlink(missing_ok=True)
-    (folder / f"{name}.done.json").unlink(missing_ok=True)
-
-
-def _save_checkpoint(run: _Run, around: Surroundings) -> None:
-    """Keep what a clean stop wrote, where the next start cannot spoil it."""
-    if run.task.calculation in _RELAXING:
-        return
-    part = around.folder / f"{CHECKPOINT}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(around.folder / SCRATCH, part)
-    (part / _STAGE_NAME).write_text(run.digest, encoding="ascii")
-    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
-    part.rename(around.folder / CHECKPOINT)
-    run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
-
-
-def _checkpoint_of(saved: Path) -> str | None:
-    try:
-        return (saved / _STAGE_NAME).read_text(encoding="ascii")
-    except OSError:
-        return None
-
-
-def _took_up(task: PwTask) -> bool:
-    return (
-        task.keyword("electrons", "startingpot") == "file"
-        or task.keyword("control", "restart_mode") == "restart"
-    )
-
-
-def _from_scratch(task: PwTask) -> PwTask:
-    settings = {name: dict(words) for name, words in task.settings.items()}
-    if task.calculation in {"scf", *_RELAXING}:
-        settings.get("electrons", {}).pop("startingpot", None)
-    settings.get("control", {}).pop("restart_mode", None)
-    return replace(task, settings=settings)
-
-
-def _forget_saved(run: _Run, around: Surroundings) -> None:
-    shutil.rmtree(around.folder / SCRATCH, ignore_errors=True)
-    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
-    run.task = _from_scratch(run.task)
-
-
-# -- the end -------------------------------------------------------------------------------------
-
-
-def _finish(name: str, run: _Run, xml: PwXml, around: Surroundings) -> StageResult:
-    folder = around.folder
-    reader = PwOutput(run.task.structure)
-    reader.feed((folder / f"{run.stems[-1]}.out").read_text(encoding="ascii", errors="replace"))
-    document = {
-        "input_sha256": run.digest,
-        "starts": run.stems,
-        "attempts": run.tried,
-        "physics_changed": run.physics,
-        "ended": time.time(),
-    }
-    write_text_atomically(folder / f"{name}.done.json", json.dumps(document, indent=1) + "\n")
-    shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-    return _result(name, run, xml, reader)
-
-
-def _result(name: str, run: _Run, xml: PwXml, reader: PwOutput) -> StageResult:
-    structure = run.task.structure
-    if run.task.calculation in _RELAXING:
-        structure = reader.last_geometry(structure)
-    files = [f"{stem}{suffix}" for stem in run.stems for suffix in (".in", ".out")]
-    return StageResult(
-        name=name,
-        xml=xml,
-        structure=structure,
-        steps=tuple(run.steps),
-        cycles=tuple(run.cycles),
-        attempts=tuple(run.tried),
-        physics_changed=run.physics,
-        warnings=tuple(reader.warnings),
-        files=(*files, f"{run.stems[-1]}.xml"),
     )

@@ -1,26 +1,21 @@
 """One start of pw.x: watched while it runs, ended with whatever ends the watcher."""
 
 import math
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from nanoos.core.errors import EngineError
-from nanoos.core.processes import start_bound
+from nanoos.engines.child_process import Clock, Tail, follow
 from nanoos.engines.espresso.stdout import PwOutput
 
 Tell = Callable[[float, str], None]
 
-POLL_S: Final = 0.1
 _REPORT_S: Final = 0.5
 _IONIC_STEPS_EXPECTED: Final = 8.0
 _ACCURACY_AT_FIRST_EV: Final = 10.0
+_LESS: Final = "Raise the timeout, use more processes, a smaller cell or lower cutoffs."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,29 +53,25 @@ def supervise(start: Start, reader: PwOutput, tell: Tell) -> int:
     Raises:
         EngineError: code ``timeout``.
     """
+    tail = Tail(start.output)
+    reported = 0.0
+
+    def look() -> None:
+        nonlocal reported
+        reader.feed(tail.more())
+        if time.monotonic() - reported >= _REPORT_S:
+            reported = time.monotonic()
+            tell(*where_it_is(start, reader))
+
     with start.output.open("wb") as output, start.errors.open("wb") as errors:
-        _check_clock(start)
-        process = start_bound(
+        code = follow(
             start.command,
-            cwd=start.folder,
-            env=start.environment,
-            stdout=output,
-            stderr=errors,
+            look,
+            Clock(deadline=start.deadline, timeout_s=start.timeout_s, hint=_LESS),
+            folder=start.folder,
+            environment=start.environment,
+            streams=(output, errors),
         )
-        try:
-            tail = Tail(start.output)
-            reported = 0.0
-            while process.poll() is None:
-                _check_clock(start)
-                reader.feed(tail.more())
-                if time.monotonic() - reported >= _REPORT_S:
-                    reported = time.monotonic()
-                    tell(*where_it_is(start, reader))
-                with suppress(subprocess.TimeoutExpired):  # psutil's wait would take the exit code
-                    process.wait(POLL_S)
-        finally:
-            end_family(process.pid)
-            code = process.wait()
     reader.feed(tail.more() + "\n")
     tell(*where_it_is(start, reader))
     return code
@@ -109,38 +100,3 @@ def where_it_is(start: Start, reader: PwOutput) -> tuple[float, str]:
         if forces is not None:
             words.append(f"largest force {abs(forces).max():.3f} eV/Å")
     return min(1.0, done), ", ".join(words)
-
-
-def end_family(pid: int) -> None:
-    """Kill a process and what it started (the ranks of an mpirun)."""
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        for process in [*parent.children(recursive=True), parent]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-class Tail:
-    """What was added to a text file since it was last asked."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def more(self) -> str:
-        """The new text; empty where there is none."""
-        with suppress(FileNotFoundError), self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            data = stream.read()
-            self._offset += len(data)
-            return data.decode("ascii", errors="replace")
-        return ""
-
-
-def _check_clock(start: Start) -> None:
-    if time.monotonic() > start.deadline:
-        raise EngineError(
-            f"Not finished within {start.timeout_s:g} s.",
-            hint="Raise the timeout, use more processes, a smaller cell or lower cutoffs.",
-            code="timeout",
-        )

@@ -1,14 +1,12 @@
 """The workflows: which stages, and what is made of them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from nanoos.core.errors import EngineError
 from nanoos.core.units import BOHR_A, GPA_PER_EV_A3, RYDBERG_EV
-from nanoos.engines.espresso.choices import Choices
 from nanoos.engines.espresso.dos import density_of_states
 from nanoos.engines.espresso.gap import BandGap, band_gap
 from nanoos.engines.espresso.input_file import PwTask, Value
@@ -22,65 +20,19 @@ from nanoos.engines.espresso.parameters import (
     VcRelaxParameters,
 )
 from nanoos.engines.espresso.paths import label_of, labelled, path_points
-from nanoos.engines.espresso.stages import StageResult
+from nanoos.engines.espresso.plan import Finding, Plan
+from nanoos.engines.espresso.stage_run import StageResult
 from nanoos.engines.mlip.birch_murnaghan import fit_birch_murnaghan
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.kpoints.mesh import mesh_of
 from nanoos.structures import Structure
 from nanoos.structures.symmetry import analyze_symmetry
 
-StageRunner = Callable[..., StageResult]
-"""``(name, task, share of the whole, **options)``."""
-
 _RECENTRE: Final = 0.4
 _DENSE: Final = 0.5
 _BAND_THRESHOLD_RY: Final = 1e-8
 """pw.x converges eigenvalues at given density to a tenth of this."""
 KBAR_PER_EV_A3: Final = 10 * GPA_PER_EV_A3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What every workflow works with.
-
-    Attributes:
-        structure: What it is of.
-        choices: What the rules chose.
-        task: An SCF of it.
-        run: Runs a stage.
-    """
-
-    structure: Structure
-    choices: Choices
-    task: PwTask
-    run: StageRunner
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a workflow found, before it is written down.
-
-    Attributes:
-        final: Stage that energy, forces and stress are taken from.
-        stages: All of them, in order.
-        values: Name with unit to number, beside those of the final stage.
-        series: Name with unit to numbers.
-        labels: Name to text.
-        warnings: Sentences about the quality of the run.
-        tables: File name to (header, rows): data files.
-        pictures: File name to bytes.
-        gap: Band gap, where one was looked for.
-    """
-
-    final: StageResult
-    stages: tuple[StageResult, ...]
-    values: Mapping[str, float] = field(default_factory=dict)
-    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    tables: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-    gap: BandGap | None = None
 
 
 def run_scf(plan: Plan, parameters: EspressoParameters) -> Finding:

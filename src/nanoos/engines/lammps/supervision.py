@@ -1,6 +1,5 @@
 """The program while it runs: progress, cancellation, the clock, and why it failed."""
 
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,18 +8,24 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import psutil
 
-from nanoos.core.errors import EngineError, NanoosError, TransientError, UnavailableError
-from nanoos.core.processes import start_bound
+from nanoos.core.errors import EngineError, NanoosError, UnavailableError
 from nanoos.engines.base import Progress
+from nanoos.engines.child_process import (
+    Clock,
+    Tail,
+    disk_full,
+    disk_is_full,
+    follow,
+    killed,
+    last_lines,
+)
 from nanoos.engines.lammps.logs import ThermoReader
 
-POLL_S: Final = 0.1
 OUTPUT_FILE: Final = "screen.txt"
 KEPT_RESTARTS: Final = 2
 _FIRST_POLL_S: Final = 0.005
-_DISK_FULL_BYTES: Final = 1 << 20
+_LESS: Final = "Raise the timeout, take fewer steps or a smaller cell."
 _TAIL_LINES: Final = 5
 
 
@@ -70,61 +75,31 @@ def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
     """
     reader = ThermoReader()
     started = time.monotonic()
+    tail = Tail(attempt.log)
+
+    def look() -> None:
+        reader.feed(tail.more())
+        _check_finite(reader)
+        _report(attempt, reader, progress, started)
+        _drop_old_restarts(attempt.folder)
+        attempt.idle(reader, False)
+
     with (attempt.folder / OUTPUT_FILE).open("ab") as screen:
-        process = start_bound(
+        code = follow(
             attempt.command,
-            cwd=attempt.folder,
-            env=attempt.environment,
-            stdout=screen,
-            stderr=screen,
+            look,
+            Clock(deadline=attempt.deadline, timeout_s=attempt.timeout_s, hint=_LESS),
+            folder=attempt.folder,
+            environment=attempt.environment,
+            streams=(screen, screen),
+            first_poll_s=_FIRST_POLL_S,
         )
-        try:
-            tail = _Tail(attempt.log)
-            wait_s = _FIRST_POLL_S
-            while process.poll() is None:
-                _check_clock(attempt)
-                reader.feed(tail.more())
-                _check_finite(reader)
-                _report(attempt, reader, progress, started)
-                _drop_old_restarts(attempt.folder)
-                attempt.idle(reader, False)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(wait_s)
-                wait_s = min(POLL_S, 2 * wait_s)
-        finally:
-            _end(process.pid)
-            code = process.wait()
     reader.feed(tail.more())
     _check_finite(reader)
     if code != 0:
         raise _failure(attempt, reader, code)
     attempt.idle(reader, True)
     return reader
-
-
-class _Tail:
-    """What was added to a file since it was last asked."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def more(self) -> str:
-        with suppress(FileNotFoundError), self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            data = stream.read()
-            self._offset += len(data)
-            return data.decode("utf-8", errors="replace")
-        return ""
-
-
-def _check_clock(attempt: Attempt) -> None:
-    if time.monotonic() > attempt.deadline:
-        raise EngineError(
-            f"Not finished within {attempt.timeout_s:g} s.",
-            hint="Raise the timeout, take fewer steps or a smaller cell.",
-            code="timeout",
-        )
 
 
 def _check_finite(reader: ThermoReader) -> None:
@@ -164,16 +139,6 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"  # noqa: PLR2004
 
 
-def _end(pid: int) -> None:
-    """Kill the program and what it started (the ranks of an mpirun)."""
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        family = [*parent.children(recursive=True), parent]
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
 def restart_files(folder: Path) -> list[tuple[int, Path]]:
     """Restart files with their steps, the newest first."""
     found = []
@@ -201,14 +166,9 @@ _SHORTER: Final = "Take a shorter timestep, relax the structure first, or anothe
 def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
     """The reason in the log, or what the exit says."""
     folder = attempt.folder
-    free = _free_bytes(folder)
-    said = " ".join(reader.errors) or _last_lines(folder / OUTPUT_FILE)
-    if free < _DISK_FULL_BYTES or "No space left on device" in said:
-        return TransientError(
-            "LAMMPS could not write: the disk is full.",
-            hint="Make room in the data folder; the run goes on from its last restart file.",
-            code="disk_full",
-        )
+    said = " ".join(reader.errors) or last_lines(folder / OUTPUT_FILE, _TAIL_LINES)
+    if disk_is_full(folder, said):
+        return disk_full("LAMMPS", goes_on="; the run goes on from its last restart file")
     for words, error_code, message in _REASONS:
         if words in said:
             return EngineError(
@@ -224,24 +184,9 @@ def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
             code="missing_style",
         )
     if code < 0:
-        return TransientError(
-            f"LAMMPS was ended from outside (signal {-code}) at step {reader.step}.",
-            hint="Signal 9 often means that memory ran out; the run can be taken up again.",
-            code="killed",
-        )
+        return killed("LAMMPS", code, where=f" at step {reader.step}")
     return EngineError(
         f"LAMMPS stopped at step {reader.step}: {said or f'exit code {code}'}",
         hint=f"See {attempt.log.name} and {OUTPUT_FILE} of the run.",
         code="lammps_failed",
     )
-
-
-def _free_bytes(folder: Path) -> int:
-    return psutil.disk_usage(str(folder)).free
-
-
-def _last_lines(path: Path) -> str:
-    with suppress(OSError):
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return " ".join(line.strip() for line in lines[-_TAIL_LINES:])
-    return ""

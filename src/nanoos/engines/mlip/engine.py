@@ -18,6 +18,7 @@ from nanoos.engines.base import (
     read_input,
     write_input,
 )
+from nanoos.engines.child_process import Clock
 from nanoos.engines.mlip import output
 from nanoos.engines.mlip.batch import provenance_of
 from nanoos.engines.mlip.checkpoints import clear_checkpoints
@@ -34,6 +35,7 @@ from nanoos.engines.mlip.parameters import (
 )
 from nanoos.engines.mlip.phonons import check_phonons, n_supercell_atoms
 from nanoos.engines.mlip.workflows import WORKFLOWS
+from nanoos.engines.run_files import RunLog
 from nanoos.potentials import (
     REFERENCE_POTENTIAL,
     check_elements,
@@ -51,6 +53,7 @@ _PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
     "md": DynamicsParameters,
 }
 
+_LESS: Final = "Raise the timeout, or use a smaller cell."
 _COST_S: Final = {"CHGNet": (0.03, 0.010), "SevenNet": (0.04, 0.025), "LJ": (0.001, 0.0005)}
 """Seconds of one evaluation with forces on one core: per call, per atom."""
 
@@ -152,41 +155,32 @@ class MLIPEngine(Engine[MLIPParameters]):
         structure, given = read_input(input_dir)
         checked = self.validate(structure, given)
         output_dir.mkdir(parents=True, exist_ok=True)
-        with output.RunLog(output_dir / output.LOG_FILE) as log:
+        log = RunLog(output_dir / output.LOG_FILE)
+        clock = Clock(deadline=started + timeout, timeout_s=timeout, hint=_LESS)
 
-            def tick(fraction: float, message: str) -> None:
-                log.line(message)
-                if time.monotonic() - started > timeout:
-                    raise EngineError(
-                        f"Not finished within {timeout:g} s.",
-                        hint="Raise the timeout, or use a smaller cell.",
-                        code="timeout",
-                    )
-                if progress is not None:
-                    progress(fraction, message)
+        def tick(fraction: float, message: str) -> None:
+            log.line(message)
+            clock.check()
+            if progress is not None:
+                progress(fraction, message)
 
-            log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
-            try:
-                potential = get_potential(checked.potential)
-                finding = WORKFLOWS[checked.workflow](
-                    structure, potential, checked, tick, output_dir
-                )
-            except EngineError as error:
-                log.line(f"failed: {error}")
-                seconds = time.monotonic() - started
-                return ExecuteOutcome(
-                    success=False, wall_time_s=seconds, message=error.message, error=error
-                )
-            provenance = provenance_of(
-                self.name,
-                potential,
-                checked,
-                command=f"{shlex.quote(Path(sys.executable).name)} -m nanoos.engines.mlip "
-                f"{input_dir.name} {output_dir.name}",
-                inputs_sha256=hashes(input_dir),
-            )
-            seconds = time.monotonic() - started
-            log.line(f"done in {seconds:.2f} s")
+        log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
+        try:
+            potential = get_potential(checked.potential)
+            finding = WORKFLOWS[checked.workflow](structure, potential, checked, tick, output_dir)
+        except EngineError as error:
+            log.line(f"failed: {error}")
+            return ExecuteOutcome.failed(error, started)
+        provenance = provenance_of(
+            self.name,
+            potential,
+            checked,
+            command=f"{shlex.quote(Path(sys.executable).name)} -m nanoos.engines.mlip "
+            f"{input_dir.name} {output_dir.name}",
+            inputs_sha256=hashes(input_dir),
+        )
+        seconds = time.monotonic() - started
+        log.line(f"done in {seconds:.2f} s")
         output.write(output_dir, finding, provenance, seconds)
         clear_checkpoints(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)

@@ -1,16 +1,13 @@
 """The output folder of a run: files that a person can read, the result last."""
 
-import csv
-import io
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
 from nanoos.engines.mlip.finding import Finding
-from nanoos.structures import Structure
+from nanoos.engines.run_files import ase_text, csv_text
 
 LOG_FILE: Final = "log.txt"
 EOS_FILE: Final = "eos.csv"
@@ -18,44 +15,18 @@ FINAL_FILES: Final = ("final.cif", "final.extxyz")
 TRAJECTORY_FILE: Final = "trajectory.extxyz"
 
 
-class RunLog:
-    """A text file that shows each line as soon as it is written; an earlier execution's stays."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("a", encoding="utf-8", buffering=1)
-
-    def line(self, text: str) -> None:
-        """Append a line."""
-        self._stream.write(text + "\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.close()
-
-
 def write(
     output_dir: Path, finding: Finding, provenance: Provenance, wall_time_s: float
 ) -> EngineResult:
     """Write everything; ``result.json`` comes last, so its presence means the run is whole."""
     texts = {
-        "final.cif": _ase_text("cif", [finding.structure]),
-        "final.extxyz": _ase_text("extxyz", [finding.structure]),
+        "final.cif": ase_text("cif", [finding.structure.to_ase()]),
+        "final.extxyz": ase_text("extxyz", [finding.structure.to_ase()]),
     }
     if finding.workflow == "equation_of_state":
         texts[EOS_FILE] = _eos_csv(finding)
     if finding.steps:
-        texts[TRAJECTORY_FILE] = _ase_text(
-            "extxyz",
-            [step.structure for step in finding.steps],
-            energies=[step.energy_ev for step in finding.steps],
-        )
+        texts[TRAJECTORY_FILE] = _trajectory(finding)
     texts |= finding.texts
     for name, text in texts.items():
         write_text_atomically(output_dir / name, text)
@@ -91,25 +62,14 @@ def engine_result(
 
 def _eos_csv(finding: Finding) -> str:
     columns = ("volume_a3_per_atom", "energy_ev_per_atom", "fitted_energy_ev_per_atom")
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(columns)
-    writer.writerows(zip(*(finding.series[name] for name in columns), strict=True))
-    return stream.getvalue()
+    rows = zip(*(finding.series[name] for name in columns), strict=True)
+    return csv_text(columns, rows)
 
 
-def _ase_text(
-    file_format: str, structures: list[Structure], *, energies: list[float] | None = None
-) -> str:
-    from ase.io import write as ase_write
-
-    frames: list[Any] = [structure.to_ase() for structure in structures]
-    for frame, energy in zip(frames, energies or [], strict=False):
-        frame.info["energy"] = energy
-    if file_format == "cif":
-        stream = io.BytesIO()
-        ase_write(stream, frames, format="cif")
-        return stream.getvalue().decode()
-    text = io.StringIO()
-    ase_write(text, frames, format=file_format)
-    return text.getvalue()
+def _trajectory(finding: Finding) -> str:
+    frames = []
+    for step in finding.steps:
+        frame: Any = step.structure.to_ase()
+        frame.info["energy"] = step.energy_ev
+        frames.append(frame)
+    return ase_text("extxyz", frames)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from nanoos.core.errors import NanoosError
+from nanoos.engines.by_hand import execute_aloud
 from nanoos.engines.vasp.engine import VaspEngine
 
 
@@ -31,22 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         elif given.output_dir is None:
             parser.error("an output folder is needed")
         else:
-            _run(given)
+            execute_aloud(VaspEngine(), given.input_dir, given.output_dir, timeout=given.timeout)
     except NanoosError as error:
         print(error.message, error.hint or "", file=sys.stderr)  # noqa: T201
         return error.exit_code
     return 0
-
-
-def _run(given: argparse.Namespace) -> None:
-    outcome = VaspEngine().execute(
-        given.input_dir,
-        given.output_dir,
-        timeout=given.timeout,
-        progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}"),  # noqa: T201
-    )
-    if outcome.error is not None:
-        raise outcome.error
 
 
 if __name__ == "__main__":

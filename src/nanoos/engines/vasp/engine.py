@@ -22,7 +22,7 @@ from nanoos.engines.base import (
     write_text_atomically,
 )
 from nanoos.engines.espresso.estimate import refuse_what_is_too_large
-from nanoos.engines.espresso.output import RunLog
+from nanoos.engines.run_files import RunLog
 from nanoos.engines.vasp import input_files, output
 from nanoos.engines.vasp.choices import Choices, check_cutoff, choose
 from nanoos.engines.vasp.cost import estimate_scf
@@ -187,10 +187,7 @@ class VaspEngine(Engine[VaspParameters]):
             run_workflow(shop, structure)
         except EngineError as error:
             log.line(f"failed: {error}")
-            seconds = time.monotonic() - started
-            return ExecuteOutcome(
-                success=False, wall_time_s=seconds, message=error.message, error=error
-            )
+            return ExecuteOutcome.failed(error, started)
         finally:
             shutil.rmtree(output_dir / SCRATCH, ignore_errors=True)
         seconds = time.monotonic() - started

@@ -1,14 +1,12 @@
 """The VASP at hand: ``NANO_OS_VASP_COMMAND``, else a ``vasp_std`` on PATH."""
 
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from nanoos.core.errors import ConfigError, UnavailableError
-from nanoos.engines.espresso.program import processes_of
+from nanoos.core.errors import UnavailableError
+from nanoos.engines.commands import command_words, processes_of
 
 COMMAND_HINT: Final = (
     "Set NANO_OS_VASP_COMMAND to how your licensed VASP is started (mpirun -np 16 vasp_std), or put "
@@ -35,10 +33,6 @@ class VaspProgram:
         """The environment it runs in: one thread for each process unless the user said more."""
         return {"OMP_NUM_THREADS": "1", **os.environ}
 
-    def shown(self) -> str:
-        """The command without the machine's folders."""
-        return shlex.join(Path(w).name if os.sep in w else w for w in self.command)
-
 
 def set_command(command: str | None) -> None:
     """Say what the settings say; None or empty for what the environment says."""
@@ -63,18 +57,11 @@ def find_program() -> VaspProgram:
                 code="no_vasp",
             )
         return VaspProgram(command=(found,), processes=1)
-    try:
-        words = shlex.split(named)
-    except ValueError as error:
-        raise ConfigError(
-            f"NANO_OS_VASP_COMMAND cannot be read: {error}.",
-            hint="Write it as in a shell: mpirun -np 16 /opt/vasp/bin/vasp_std",
-        ) from error
-    first = shutil.which(os.path.expanduser(words[0]))  # noqa: PTH111
-    if first is None:
-        raise UnavailableError(
-            f"NANO_OS_VASP_COMMAND names {words[0]!r}, which is no program here.",
-            hint=COMMAND_HINT,
-            code="no_vasp",
-        )
-    return VaspProgram(command=(first, *words[1:]), processes=processes_of(tuple(words)))
+    words = command_words(
+        named,
+        setting="NANO_OS_VASP_COMMAND",
+        example="mpirun -np 16 /opt/vasp/bin/vasp_std",
+        hint=COMMAND_HINT,
+        code="no_vasp",
+    )
+    return VaspProgram(command=words, processes=processes_of(words))

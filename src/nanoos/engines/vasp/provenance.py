@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from nanoos import __version__
 from nanoos.core.records import Provenance
+from nanoos.engines.commands import shown_command
 from nanoos.engines.vasp.choices import Choices
 from nanoos.engines.vasp.parameters import VaspParameters
 from nanoos.engines.vasp.potcars import Potcar
@@ -58,7 +59,7 @@ def provenance_of(
         },
         software={"nanoos": __version__, "vasp": run.version},
         command=f"python -m nanoos.engines.vasp {here} {there}; the first start alone: "
-        f"python -m nanoos.engines.vasp --potcar {here} && cd {here} && {program.shown()}",
+        f"python -m nanoos.engines.vasp --potcar {here} && cd {here} && {shown_command(program.command)}",
         inputs_sha256=dict(inputs),
     )
 

@@ -2,8 +2,6 @@
 
 import math
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from nanoos.core.errors import EngineError, NanoosError, TransientError, UnavailableError
-from nanoos.core.processes import start_bound
-from nanoos.engines.espresso.failures import last_lines
-from nanoos.engines.espresso.supervision import Tail, end_family
+from nanoos.core.errors import EngineError, NanoosError, UnavailableError
+from nanoos.engines.child_process import (
+    Clock,
+    Tail,
+    disk_full,
+    disk_is_full,
+    follow,
+    killed,
+    last_lines,
+)
 from nanoos.engines.vasp.program import COMMAND_HINT, VaspProgram
 
 Tell = Callable[[float, str], None]
@@ -22,11 +26,10 @@ Tell = Callable[[float, str], None]
 STDOUT_FILE: Final = "vasp.out"
 STDERR_FILE: Final = "vasp.err"
 
-_POLL_S: Final = 0.1
 _REPORT_S: Final = 0.5
 _IONIC_STEPS_EXPECTED: Final = 8.0
 _CHANGE_AT_FIRST_EV: Final = 100.0
-_DISK_FULL_BYTES: Final = 1 << 20
+_LESS: Final = "Raise the timeout, use more processes, a smaller cell or a lower cutoff."
 _ITERATION: Final = re.compile(r"^\s*(?:DAV|RMM|CG|DMP|SDA):\s*(\d+)\s+(\S+)\s+(\S+)")
 _IONIC: Final = re.compile(r"^\s*(\d+)\s+F=\s*(\S+)")
 _FATAL: Final = (
@@ -98,28 +101,24 @@ def supervise(start: Start, tell: Tell) -> None:
     out, err = start.folder / STDOUT_FILE, start.folder / STDERR_FILE
     followed = Followed()
     tail = Tail(start.folder / "OSZICAR")
+    reported = 0.0
+
+    def look() -> None:
+        nonlocal reported
+        followed.feed(tail.more())
+        if time.monotonic() - reported >= _REPORT_S:
+            reported = time.monotonic()
+            tell(*where_it_is(start, followed))
+
     with out.open("wb") as output, err.open("wb") as errors:
-        _check_clock(start)
-        process = start_bound(
+        code = follow(
             start.program.command,
-            cwd=start.folder,
-            env=start.program.environment(),
-            stdout=output,
-            stderr=errors,
+            look,
+            Clock(deadline=start.deadline, timeout_s=start.timeout_s, hint=_LESS),
+            folder=start.folder,
+            environment=start.program.environment(),
+            streams=(output, errors),
         )
-        try:
-            reported = 0.0
-            while process.poll() is None:
-                _check_clock(start)
-                followed.feed(tail.more())
-                if time.monotonic() - reported >= _REPORT_S:
-                    reported = time.monotonic()
-                    tell(*where_it_is(start, followed))
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL_S)
-        finally:
-            end_family(process.pid)
-            code = process.wait()
     followed.feed(tail.more() + "\n")
     tell(*where_it_is(start, followed))
     error = _failure(start, code)
@@ -149,13 +148,8 @@ def _failure(start: Start, code: int) -> NanoosError | None:
     folder = start.folder
     out, err = folder / STDOUT_FILE, folder / STDERR_FILE
     said, tail = last_lines(err), last_lines(out)
-    full = shutil.disk_usage(folder).free < _DISK_FULL_BYTES
-    if code != 0 and (full or "No space left on device" in said + tail):
-        return TransientError(
-            "VASP could not write: the disk is full.",
-            hint="Make room in the data folder.",
-            code="disk_full",
-        )
+    if code != 0 and disk_is_full(folder, said + tail):
+        return disk_full("VASP")
     text = out.read_text(encoding="utf-8", errors="replace")
     fatal = next((words for words in _FATAL if words in text), None)
     if fatal is not None:
@@ -168,11 +162,7 @@ def _failure(start: Start, code: int) -> NanoosError | None:
     if code == 0:
         return None
     if code < 0:
-        return TransientError(
-            f"VASP was ended from outside (signal {-code}).",
-            hint="Signal 9 often means that memory ran out.",
-            code="killed",
-        )
+        return killed("VASP", code, resumable=False)
     if "No such file or directory" in said or "error while loading shared libraries" in said:
         return UnavailableError(f"VASP did not start: {said}", hint=COMMAND_HINT, code="no_vasp")
     return EngineError(
@@ -180,12 +170,3 @@ def _failure(start: Start, code: int) -> NanoosError | None:
         hint=f"See {start.label}.{STDOUT_FILE} of the run.",
         code="vasp_failed",
     )
-
-
-def _check_clock(start: Start) -> None:
-    if time.monotonic() > start.deadline:
-        raise EngineError(
-            f"Not finished within {start.timeout_s:g} s.",
-            hint="Raise the timeout, use more processes, a smaller cell or a lower cutoff.",
-            code="timeout",
-        )

@@ -1,0 +1,160 @@
+"""What starts of pw.x leave behind, and how a later execution goes on from it.
+
+A finished stage is read again, a relaxation goes on from its last geometry, an SCF from its last
+checkpoint or else its last density.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from nanoos.core.errors import EngineError
+from nanoos.engines.espresso.input_file import PwTask, Value, pw_input
+from nanoos.engines.espresso.stage_run import (
+    RELAXING,
+    StageResult,
+    StageRun,
+    Surroundings,
+    result_of,
+)
+from nanoos.engines.espresso.stdout import PwOutput
+from nanoos.engines.espresso.xml_output import read_pw_xml
+
+SCRATCH: Final = ".scratch"
+"""Where pw.x keeps wavefunctions and densities: hidden, so no part of what a run leaves."""
+CHECKPOINT: Final = ".checkpoint"
+FROM_DENSITY: Final[Mapping[str, Mapping[str, Value]]] = {"electrons": {"startingpot": "file"}}
+"""Settings of an SCF that begins with a saved density."""
+_STAGE_NAME: Final = "stage"
+_HOW_IT_BEGINS: Final = ("max_seconds", "startingpot")
+"""Keywords that say how a start begins and ends, not what is computed."""
+
+
+def finished(name: str, run: StageRun, around: Surroundings) -> StageResult | None:
+    """A stage that an earlier execution finished; None where there is none of the same input."""
+    try:
+        record = json.loads((around.folder / f"{name}.done.json").read_text(encoding="utf-8"))
+        if record["input_sha256"] != run.digest:
+            _discard(name, around.folder)
+            return None
+        run.stems = list(record["starts"])
+        run.tried, run.physics = list(record["attempts"]), bool(record["physics_changed"])
+        readers = _replay(run, around.folder)
+        xml = read_pw_xml(around.folder / f"{run.stems[-1]}.xml")
+    except (OSError, ValueError, KeyError, TypeError, EngineError):
+        return None
+    return result_of(name, run, xml, readers[-1])
+
+
+def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> None:
+    """Prepare to go on from what a killed execution left of this stage."""
+    folder = around.folder
+    earlier = _starts(name, folder)
+    if not earlier:
+        return
+    first = folder / f"{name}.in"
+    if not _same_task(first.read_text(encoding="utf-8"), pw_input(run.task)):
+        _discard(name, folder)
+        return
+    run.stems = earlier
+    readers = _replay(run, folder)
+    if run.task.calculation in RELAXING:
+        if run.steps:
+            run.task = replace(run.task, structure=readers[-1].last_geometry(run.task.structure))
+            around.say(f"{name}: going on from geometry {len(run.steps)}")
+        return
+    saved = folder / CHECKPOINT
+    if _checkpoint_of(saved) == run.digest:
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        shutil.copytree(saved, folder / SCRATCH)
+        run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
+        around.say(f"{name}: going on from the last checkpoint")
+    elif run.task.calculation == "scf" and density.exists():
+        run.task = run.task.with_settings(FROM_DENSITY)
+        around.say(f"{name}: going on from the last density")
+    else:
+        around.say(f"{name}: nothing of it was saved, starting again")
+
+
+def _replay(run: StageRun, folder: Path) -> list[PwOutput]:
+    """Read the outputs of the starts there were."""
+    readers: list[PwOutput] = []
+    structure = run.task.structure
+    for stem in run.stems:
+        reader = PwOutput(structure)
+        path = folder / f"{stem}.out"
+        if path.exists():
+            reader.feed(path.read_text(encoding="ascii", errors="replace"))
+        structure = reader.last_geometry(structure)
+        run.steps += reader.steps
+        run.cycles += reader.cycles
+        readers.append(reader)
+    return readers
+
+
+def _starts(name: str, folder: Path) -> list[str]:
+    found: list[str] = []
+    while (folder / f"{(stem := name if not found else f'{name}-{len(found) + 1}')}.in").exists():
+        found.append(stem)
+    return found
+
+
+def _same_task(one: str, other: str) -> bool:
+    def lines(text: str) -> list[str]:
+        return [x for x in text.splitlines() if not any(word in x for word in _HOW_IT_BEGINS)]
+
+    return lines(one) == lines(other)
+
+
+def _discard(name: str, folder: Path) -> None:
+    for stem in _starts(name, folder):
+        for suffix in (".in", ".out", ".err", ".xml"):
+            (folder / f"{stem}{suffix}").unlink(missing_ok=True)
+    (folder / f"{name}.done.json").unlink(missing_ok=True)
+
+
+def save_checkpoint(run: StageRun, around: Surroundings) -> None:
+    """Keep what a clean stop wrote, where the next start cannot spoil it."""
+    if run.task.calculation in RELAXING:
+        return
+    part = around.folder / f"{CHECKPOINT}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(around.folder / SCRATCH, part)
+    (part / _STAGE_NAME).write_text(run.digest, encoding="ascii")
+    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
+    part.rename(around.folder / CHECKPOINT)
+    run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
+
+
+def _checkpoint_of(saved: Path) -> str | None:
+    try:
+        return (saved / _STAGE_NAME).read_text(encoding="ascii")
+    except OSError:
+        return None
+
+
+def took_up(task: PwTask) -> bool:
+    """Whether a task begins with something that was saved."""
+    return (
+        task.keyword("electrons", "startingpot") == "file"
+        or task.keyword("control", "restart_mode") == "restart"
+    )
+
+
+def from_scratch(task: PwTask) -> PwTask:
+    """The task without what makes it begin with something saved."""
+    settings = {name: dict(words) for name, words in task.settings.items()}
+    if task.calculation in {"scf", *RELAXING}:
+        settings.get("electrons", {}).pop("startingpot", None)
+    settings.get("control", {}).pop("restart_mode", None)
+    return replace(task, settings=settings)
+
+
+def forget_saved(run: StageRun, around: Surroundings) -> None:
+    """Throw away what cannot be used; the next start begins afresh."""
+    shutil.rmtree(around.folder / SCRATCH, ignore_errors=True)
+    shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
+    run.task = from_scratch(run.task)
