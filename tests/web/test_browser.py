@@ -114,7 +114,7 @@ def upload(page, data: bytes = CIF, name: str = "MgO.cif") -> None:
 def test_a_file_is_uploaded_answered_and_its_input_downloaded(open_page, tmp_path, size, scheme):
     page = open_page(size, scheme=scheme)
     look(page, f"form-{size}-{scheme}")
-    page.get_by_text("0.90").click()
+    page.get_by_role("radio", name="0.90").check()
     upload(page)
     page.get_by_role("heading", name="MgO: a mesh of").wait_for()
     drawing = page.get_by_role("img", name="median")
@@ -167,9 +167,9 @@ def test_a_database_is_searched(open_page, services, size):
         page.get_by_role("link", name="db-2657").click()
         page.get_by_role("heading", name="TiO2: a mesh of").wait_for()
         look(page, f"entry-{size}")
-        page.get_by_text("0.85").click()
+        page.get_by_role("radio", name="0.85").check()
         page.get_by_role("button", name="Predict").click()
-        page.get_by_text("Interval at 0.85").wait_for()
+        page.get_by_text("Interval at 0.85", exact=True).wait_for()
         assert "entry=db-2657" in page.url
     page.get_by_label("Search a database").check()
     page.get_by_role("button", name="Search").click()
