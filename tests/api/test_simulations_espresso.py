@@ -12,6 +12,7 @@ from people import Person
 
 from nanoos.config import Settings
 from nanoos.services.container import Services
+from nanoos.testing.processes import running
 from nanoos.worker import LocalWorker
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engines"))
@@ -76,7 +77,7 @@ def wait(ann: Person, path: str, condition, what: str):
 
 def programs() -> list[psutil.Process]:
     """Every pw.x that descends from this process."""
-    return [p for p in psutil.Process().children(recursive=True) if "scf.in" in p.cmdline()]
+    return running("scf.in")
 
 
 @pytest.mark.usefixtures("_worker")

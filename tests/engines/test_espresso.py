@@ -23,6 +23,7 @@ from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.saved_stages import SCRATCH
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
+from nanoos.testing.processes import running
 
 CHEAP = {"ecutwfc_ry": 12, "kmesh": [2, 2, 2], "conv_thr_ry_per_atom": 1e-7}
 
@@ -225,8 +226,6 @@ def test_finished_stages_are_not_run_again(engine, tmp_path):
 
 
 def test_stopping_ends_the_program_within_two_seconds(engine, tmp_path):
-    import psutil
-
     class StopError(Exception):
         pass
 
@@ -239,11 +238,7 @@ def test_stopping_ends_the_program_within_two_seconds(engine, tmp_path):
     with pytest.raises(StopError):
         engine.run(silicon(), heavy, tmp_path, progress=stop)
     assert time.monotonic() - stop.at < 2
-    assert not [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "pw.in" in " ".join(child.cmdline()) or "scf.in" in " ".join(child.cmdline())
-    ]
+    assert not running("scf.in")
 
 
 def test_a_missing_program_is_said_before_anything_is_written(engine, tmp_path, monkeypatch):

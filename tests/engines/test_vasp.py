@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import ase.test
 import numpy as np
-import psutil
 import pytest
 from ase.io import read as ase_read
 
@@ -26,6 +25,7 @@ from nanoos.engines.vasp.reading import read_run
 from nanoos.structures import Structure, read_structure
 from nanoos.testing import EngineContract
 from nanoos.testing.crystals import rocksalt
+from nanoos.testing.processes import running
 
 CHEAP = {"kmesh": [2, 2, 2]}
 POTCARS = {"Mg_pv": (8, 403.9), "O": (6, 400.0), "Ni_pv": (16, 367.9), "Si": (4, 245.3)}
@@ -380,8 +380,7 @@ def test_cancelling_ends_the_program(engine, vasp, tmp_path):
     with pytest.raises(Cancelled):
         engine.run(rocksalt(4.3), CHEAP, tmp_path / "run", progress=progress)
     assert time.monotonic() - started < 30
-    children = psutil.Process().children(recursive=True)
-    assert not [p for p in children if "vasp_std" in " ".join(p.cmdline())]
+    assert not running("vasp_std")
     assert "energy changes by 2.0e+00 eV of 2e-06" in told[-1]
     assert not (tmp_path / "run" / "output" / ".scratch").exists()
 
@@ -391,8 +390,8 @@ def test_a_program_that_is_killed_is_worth_another_attempt(engine, vasp, tmp_pat
 
     def kill(_fraction, message):
         if "SCF iteration" in message:
-            for child in psutil.Process().children(recursive=True):
-                child.kill()
+            for program in running("vasp_std"):
+                program.kill()
 
     with pytest.raises(TransientError) as caught:
         engine.run(rocksalt(4.3), CHEAP, tmp_path / "run", progress=kill)

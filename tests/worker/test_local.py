@@ -25,6 +25,7 @@ from nanoos.core.processes import host_identity, is_alive, start_bound, start_ti
 from nanoos.services.access import LOCAL_PRINCIPAL as LOCAL
 from nanoos.services.container import Services
 from nanoos.services.jobs import Executor
+from nanoos.testing.processes import running
 from nanoos.worker import LocalWorker, slot
 from nanoos.worker.reconciler import reconcile, recover_host
 
@@ -46,14 +47,7 @@ def pipes() -> set[str]:
 
 
 def children() -> list[psutil.Process]:
-    found = []
-    for process in psutil.Process().children():
-        try:
-            if "nanoos.worker.child" in process.cmdline():
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return running("nanoos.worker.child")
 
 
 def test_jobs_run_fail_and_are_retried(services: Services, worker: LocalWorker) -> None:

@@ -9,7 +9,6 @@ import time
 from typing import ClassVar
 
 import numpy as np
-import psutil
 import pytest
 
 from nanoos.core.errors import (
@@ -25,6 +24,7 @@ from nanoos.engines.lammps.program import find_program, set_program
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
 from nanoos.testing.crystals import perturbed
+from nanoos.testing.processes import running
 
 COPPER = "Cu_mishin1.eam.alloy"
 
@@ -330,14 +330,6 @@ def test_a_missing_program_is_said(engine):
 LONG = {"workflow": "MD_NVT_LAMMPS", "potential": COPPER, "num_steps": 5_000_000}
 
 
-def lammps_children():
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any("lmp" in word for word in child.cmdline()[:1])
-    ]
-
-
 def test_cancel_ends_the_program_within_two_seconds(engine, tmp_path):
     class CancelError(Exception):
         pass
@@ -352,7 +344,7 @@ def test_cancel_ends_the_program_within_two_seconds(engine, tmp_path):
     with pytest.raises(CancelError):
         engine.run(fcc(), {**LONG, "thermo_interval": 10}, tmp_path, progress=progress)
     assert time.monotonic() - told[-1][0] < 2
-    assert lammps_children() == []
+    assert running("in.lammps") == []
     assert "of 5,000,000" in told[-1][1]
     assert " K," in told[-1][1]
 
@@ -361,7 +353,7 @@ def test_killed_from_outside_is_worth_another_attempt(engine, tmp_path):
     def kill():
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            for child in lammps_children():
+            for child in running("in.lammps"):
                 child.kill()
                 return
             time.sleep(0.02)

@@ -75,20 +75,31 @@ def bands(
     """
     low, high = float(min(energies.min(), 0.0)), float(energies.max())
     frame = _Frame(x=_range(x_values), y=_range(np.array([low, high]), margin=0.05), top=_TOP)
-    parts = frame.axes(x_label="", y_label=y)
+    parts = frame.axes(x_label="", y_label=y, upright_grid=False)
     bottom = _TOP + _PANEL
-    for label, place in ticks:
+    for label, place in _joined(ticks, within=0.01 * (frame.x[1] - frame.x[0])):
         at = np.array([place, place])
         parts.append(frame.line(at, np.array(frame.y), "#999", width=0.8))
         share = (place - frame.x[0]) / (frame.x[1] - frame.x[0])
         across = _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
-        parts.append(_text(across, bottom + 18, label, anchor="middle"))
+        parts.append(_text(across, bottom + 18, label.replace("G", "Γ"), anchor="middle"))
     if low < 0:
         parts.append(frame.line(np.array(frame.x), np.zeros(2), "#333", width=0.8))
     parts += [
         frame.line(x_values, energies[:, band], COLORS[0]) for band in range(energies.shape[1])
     ]
     _write(path, parts, height=bottom + _BOTTOM)
+
+
+def _joined(ticks: Sequence[tuple[str, float]], *, within: float) -> list[tuple[str, float]]:
+    """Points where the path jumps share a place, and their labels: ``U|K``."""
+    found: list[tuple[str, float]] = []
+    for label, place in ticks:
+        if found and place - found[-1][1] < within:
+            found[-1] = (f"{found[-1][0]}|{label}", found[-1][1])
+        else:
+            found.append((label, place))
+    return found
 
 
 def time_series(
@@ -152,10 +163,10 @@ class _Frame:
             'fill="#eee"/>'
         )
 
-    def axes(self, *, x_label: str, y_label: str) -> list[str]:
+    def axes(self, *, x_label: str, y_label: str, upright_grid: bool = True) -> list[str]:
         bottom, right = self.top + _PANEL, _WIDTH - _RIGHT
         parts = []
-        for tick in _ticks(*self.x):
+        for tick in _ticks(*self.x) if upright_grid else ():
             h, _ = self._at(np.array(tick), np.array(self.y[0]))
             parts.append(f'<path class="grid" d="M{h:.1f} {self.top}V{bottom}"/>')
             if x_label:

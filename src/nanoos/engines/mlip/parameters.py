@@ -92,7 +92,7 @@ class PhononParameters(_Curvature):
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     max_atoms: int = Field(default=600, ge=1, le=20_000)
     """A supercell with more atoms is refused."""
-    band_points: int = Field(default=120, ge=10, le=2000)
+    band_points: int = Field(default=240, ge=10, le=2000)
     """Points along the path of the bands."""
     mesh_length: float = Field(default=60.0, gt=0, le=500)
     """Mesh of the density of states and thermal properties, Å: as many points along a reciprocal
