@@ -128,7 +128,7 @@ def main() -> None:
         if abs(volume / other[1] - 1) > 0.01:
             elsewhere += 1
         else:
-            differences.append(abs(one.result.energy_ev_per_atom - other[0]))
+            differences.append(1000 * (one.result.energy_ev_per_atom - other[0]))
     print("| how | crystals | s | evaluations | failed |")
     print("|---|---:|---:|---:|---:|")
     batch_n = sum(len(one.steps) for one in done)
@@ -136,10 +136,14 @@ def main() -> None:
     failed = sum(end is None for end in alone)
     print(f"| one by one, ASE | {len(alone)} | {alone_s:.1f} | {alone_n} | {failed} |")
     print()
+    sizes = np.abs(differences or [0.0])
+    apart = sizes > 1.0
+    lower = int((np.array(differences or [0.0])[apart] < 0).sum())
     print(
-        f"{alone_s / batch_s:.2f} times faster; energies within "
-        f"{1000 * max(differences, default=0.0):.3f} meV/atom for {len(differences)} crystals; "
-        f"{elsewhere} ended in another minimum."
+        f"{alone_s / batch_s:.2f} times faster. {len(differences)} crystals ended in the same place, "
+        f"{elsewhere} elsewhere; energies there differ by {np.median(sizes):.3f} meV/atom in the "
+        f"median and {sizes.max():.3f} at most, {int(apart.sum())} by more than 1 (in {lower} of "
+        "them the batch is lower)."
     )
 
 
