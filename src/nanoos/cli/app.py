@@ -1,6 +1,5 @@
 """The ``nanoos`` command: its table of commands and its one error handler."""
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,9 +17,6 @@ from nanoos.core.folders import set_data_dir
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-
-_ALLOCATIONS_BETWEEN_COLLECTIONS = 20_000
-"""Instead of 700: loading packages makes many objects and no garbage; a twelfth of a cold start."""
 
 _CRYSTALS, _SEARCH, _LAB = "Crystals and properties", "Discovery and jobs", "The laboratory"
 
@@ -113,8 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     set_data_dir(_configured_data_dir)
-    if argv is None:
-        gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
     try:
         answer: Any = command_group().main(
             args=arguments, prog_name="nanoos", standalone_mode=False
