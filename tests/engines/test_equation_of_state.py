@@ -23,10 +23,10 @@ def silent(fraction, message):
     pass
 
 
-def test_fcc_lennard_jones_is_exact():
+def test_fcc_lennard_jones_is_exact(tmp_path):
     """E = a V^-4 - b V^-2, so B0 = 8 |E0| / V0 and B0' = 8, with the lattice sums of Kittel."""
     parameters = EquationOfStateParameters(eos_strain=0.02, eos_points=9)
-    fit = equation_of_state(fcc(5.0), ARGON, parameters, silent).fit
+    fit = equation_of_state(fcc(5.0), ARGON, parameters, silent, tmp_path).fit
     r0 = 1.09018 * SIGMA_A
     volume = r0**3 / np.sqrt(2)
     assert fit.energy_ev == pytest.approx(-8.6102 * EPSILON_EV, rel=3e-3)
@@ -36,10 +36,10 @@ def test_fcc_lennard_jones_is_exact():
     assert fit.bulk_modulus_derivative == pytest.approx(8.0, abs=0.15)
 
 
-def test_progress_and_final_structure_belong_to_the_fit():
+def test_progress_and_final_structure_belong_to_the_fit(tmp_path):
     seen = []
     found = equation_of_state(
-        fcc(5.4), ARGON, EquationOfStateParameters(), lambda f, m: seen.append(f)
+        fcc(5.4), ARGON, EquationOfStateParameters(), lambda f, m: seen.append(f), tmp_path
     )
     assert found.structure.volume == pytest.approx(found.fit.volume_a3)
     assert found.relaxation is None  # only the volume is free: no optimiser runs
@@ -47,7 +47,7 @@ def test_progress_and_final_structure_belong_to_the_fit():
     assert len(found.volumes_a3) == 7
 
 
-def test_hopeless_start_is_refused():
+def test_hopeless_start_is_refused(tmp_path):
     with pytest.raises(EngineError) as caught:
-        equation_of_state(fcc(12.0), ARGON, EquationOfStateParameters(), silent)
+        equation_of_state(fcc(12.0), ARGON, EquationOfStateParameters(), silent, tmp_path)
     assert caught.value.error_code == "no_minimum"

@@ -24,6 +24,7 @@ SMALL = {"repeats": [1, 1, 1], "mesh_length": 5.0, "band_points": 10}
 WORK = {
     "relax": {"workflow": "relax", **FREE},
     "relax-atoms": {"workflow": "relax", "relax_cell": False, **FREE},
+    "equation_of_state": {"workflow": "equation_of_state", **FREE},
     "elastic": {"workflow": "elastic", "strain_points": 2, **FREE},
     "elastic-clamped": {"workflow": "elastic", "relax_atoms": False, **FREE},
     "phonons": {"workflow": "phonons", **SMALL, **FREE},
@@ -44,6 +45,8 @@ def run(folder, parameters):
     [
         ("relax", 0.5),
         ("relax-atoms", 0.8),
+        ("equation_of_state", 0.3),
+        ("equation_of_state", 0.8),
         ("elastic", 0.9),
         ("elastic-clamped", 0.95),
         ("phonons", 0.5),

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from nanoos.core.errors import EngineError, NanoosError
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.parameters import ElasticParameters
-from nanoos.potentials import Potential, PotentialResult, Relaxation, relax_many
+from nanoos.engines.mlip.relaxing import relaxed_atoms, relaxed_first
+from nanoos.potentials import Potential, PotentialResult, Relaxation
 from nanoos.potentials.base import FloatArray
 from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A
@@ -135,7 +135,9 @@ def elastic_tensor(
     relaxation = None
     start, result = structure, None
     if parameters.relax_first:
-        relaxation = _one(structure, potential, parameters, tick, folder)
+        relaxation = relaxed_first(
+            structure, potential, parameters, lambda _, message: tick(0.05, message), folder
+        )
         start, result = relaxation.structure, relaxation.result
     else:
         (result,) = potential.compute([structure])
@@ -203,25 +205,6 @@ def moduli(tensor_gpa: FloatArray) -> Moduli:
     )
 
 
-def _one(
-    structure: Structure,
-    potential: Potential,
-    parameters: ElasticParameters,
-    tick: Tick,
-    folder: Path,
-) -> Relaxation:
-    (found,) = relax_many(
-        [structure],
-        potential,
-        fmax=parameters.fmax,
-        max_steps=parameters.max_steps,
-        keep_symmetry=parameters.keep_symmetry,
-        progress=lambda _, message: tick(0.05, f"relaxing: {message}"),
-        checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
-    )
-    return _or_raise(found, "The relaxation before the strains failed")
-
-
 def _stresses(
     cells: list[Structure],
     potential: Potential,
@@ -231,22 +214,21 @@ def _stresses(
 ) -> FloatArray:
     """(n_cells, 6), Cauchy stress, eV/Å^3, tension positive."""
     tick(0.3, f"{len(cells)} strained cells")
-    kept = checkpoint(folder, "strains", potential, parameters, cells)
     if not parameters.relax_atoms:
+        kept = checkpoint(folder, "strains", potential, parameters, cells)
         tensors = _clamped(cells, potential, kept, tick)
     else:
         # small strains are within the tolerance of the symmetry search: nothing is imposed here
-        found = relax_many(
+        found = relaxed_atoms(
             cells,
             potential,
-            fmax=parameters.fmax,
-            max_steps=parameters.max_steps,
-            relax_cell=False,
+            parameters,
+            lambda done, message: tick(0.3 + 0.65 * done, message),
+            folder,
+            stage="strains",
             keep_symmetry=False,
-            progress=lambda done, message: tick(0.3 + 0.65 * done, message),
-            checkpoint=kept,
         )
-        tensors = [_or_raise(one, "A strained cell failed").result.stress for one in found]
+        tensors = [one.result.stress for one in found]
     return np.array([[tensor[i, j] for i, j in VOIGT] for tensor in tensors if tensor is not None])
 
 
@@ -265,17 +247,6 @@ def _clamped(
         tick(0.3 + 0.65 * len(done) / len(cells), f"{len(done)} of {len(cells)} strained cells")
         kept.save(stresses)
     return done
-
-
-def _or_raise(found: Relaxation | NanoosError, what: str) -> Relaxation:
-    if isinstance(found, Relaxation):
-        return found
-    raise EngineError(
-        f"{what}: {found.message}",
-        hint=found.hint or "Start from a better geometry.",
-        details=found.details,
-        code=found.error_code,
-    ) from found
 
 
 def _point_group(structure: Structure) -> tuple[FloatArray, FloatArray]:

@@ -3,13 +3,14 @@
 Where symmetry leaves nothing but the volume free (rocksalt, zincblende, cubic perovskite), no
 optimiser runs: one batch of energies over a wide range of volumes finds the minimum, a second
 batch about it gives the fit. Elsewhere the crystal is relaxed first, and at each volume its
-atoms are relaxed in the shape of the minimum, so the bulk modulus of a non-cubic crystal is
+atoms are relaxed in the shape of the minimum (all volumes in one batch), so the bulk modulus of a non-cubic crystal is
 that at fixed shape, an upper bound of the hydrostatic one (for c/a near its optimum over the
 range the difference is of second order).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from nanoos.core.errors import EngineError
 from nanoos.engines.mlip.birch_murnaghan import BirchMurnaghan, fit_birch_murnaghan
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import EquationOfStateParameters
-from nanoos.potentials import Potential, PotentialResult, Relaxation, relax
+from nanoos.engines.mlip.relaxing import relaxed_atoms, relaxed_first
+from nanoos.potentials import Potential, PotentialResult, Relaxation
 from nanoos.potentials.base import FloatArray
 from nanoos.potentials.relaxation import RelaxationStep, space_group_label
 from nanoos.structures import Structure
@@ -65,13 +67,17 @@ class EquationOfState:
 
 
 def equation_of_state(
-    structure: Structure, potential: Potential, parameters: EquationOfStateParameters, tick: Tick
+    structure: Structure,
+    potential: Potential,
+    parameters: EquationOfStateParameters,
+    tick: Tick,
+    folder: Path,
 ) -> EquationOfState:
-    """Scan, fit, and evaluate the crystal at the minimum.
+    """Scan, fit, and evaluate the crystal at the minimum; what is done is kept in ``folder``.
 
     Raises:
-        EngineError: ``no_minimum``, also after the range was moved once; or what
-            :func:`~nanoos.potentials.relaxation.relax` raises.
+        EngineError: ``no_minimum``, also after the range was moved once; or a relaxation failed,
+            and its code tells how.
     """
     freedom = symmetry_freedom(structure)
     only_volume = parameters.keep_symmetry and freedom.only_volume
@@ -81,21 +87,15 @@ def equation_of_state(
         start = _wide_scan(structure, potential)
         tick(0.4, "wide scan of volumes done")
     elif parameters.relax_first:
-        relaxation = relax(
-            structure,
-            potential,
-            fmax=parameters.fmax,
-            max_steps=parameters.max_steps,
-            keep_symmetry=parameters.keep_symmetry,
-            progress=lambda fraction, message: tick(0.4 * fraction, message),
+        relaxation = relaxed_first(
+            structure, potential, parameters, lambda f, message: tick(0.4 * f, message), folder
         )
         start = relaxation.structure
     free_atoms = freedom.positions or not parameters.keep_symmetry
-    fit, volumes, energies, best, extended = _centred(
-        start, potential, parameters, tick, free_atoms=free_atoms
-    )
+    scan = _Scan(potential, parameters, tick, folder, free_atoms)
+    fit, volumes, energies, best, extended = _centred(start, scan)
     final = best.scaled_to_volume(fit.volume_a3 * best.n_sites)
-    final, result = _settled(final, potential, parameters, free_atoms=free_atoms)
+    final, result = scan.settled(final)
     return EquationOfState(
         fit=fit,
         volumes_a3=tuple(volumes.tolist()),
@@ -138,72 +138,71 @@ def _wide_scan(structure: Structure, potential: Potential) -> Structure:
     return structure.scaled_to_volume(structure.volume * ratio)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """How energies at volumes are computed."""
+
+    potential: Potential
+    parameters: EquationOfStateParameters
+    tick: Tick
+    folder: Path
+    free_atoms: bool
+
+    def about(
+        self, centre: Structure, stage: str
+    ) -> tuple[FloatArray, FloatArray, list[Structure]]:
+        """Volumes (Å^3/atom), energies (eV/atom) and cells."""
+        strain = self.parameters.eos_strain
+        ratios = np.linspace(1 - strain, 1 + strain, self.parameters.eos_points)
+        cells = [centre.scaled_to_volume(centre.volume * float(ratio)) for ratio in ratios]
+        if self.free_atoms:
+            found = self._relaxed(cells, stage, 0.4, 0.9)
+            cells = [one.structure for one in found]
+            energies = np.array([one.result.energy_ev_per_atom for one in found])
+        else:
+            energies = self.potential.energies(cells) / centre.n_sites
+        self.tick(0.9, f"{len(cells)} volumes done")
+        return ratios * centre.volume / centre.n_sites, energies, cells
+
+    def settled(self, structure: Structure) -> tuple[Structure, PotentialResult]:
+        """The structure with its atoms relaxed in the given cell, if they are free at all."""
+        if not self.free_atoms:
+            return structure, self.potential.compute([structure])[0]
+        (found,) = self._relaxed([structure], "minimum", 0.9, 0.95)
+        return found.structure, found.result
+
+    def _relaxed(
+        self, cells: list[Structure], stage: str, begin: float, end: float
+    ) -> list[Relaxation]:
+        return relaxed_atoms(
+            cells,
+            self.potential,
+            self.parameters,
+            lambda done, message: self.tick(begin + (end - begin) * done, f"{stage}: {message}"),
+            self.folder,
+            stage=stage,
+            keep_symmetry=self.parameters.keep_symmetry,
+        )
+
+
 def _centred(
-    start: Structure,
-    potential: Potential,
-    parameters: EquationOfStateParameters,
-    tick: Tick,
-    *,
-    free_atoms: bool,
+    start: Structure, scan: _Scan
 ) -> tuple[BirchMurnaghan, FloatArray, FloatArray, Structure, bool]:
     """The fit with its minimum well inside the range; the range is moved at most once."""
     centre = start
-    for attempt in range(2):
-        volumes, energies, cells = _scan(centre, potential, parameters, tick, free_atoms=free_atoms)
+    for stage in ("volumes", "moved-volumes"):
+        moved = centre is not start
+        volumes, energies, cells = scan.about(centre, stage)
         lowest = int(np.argmin(energies))
         try:
             fit = fit_birch_murnaghan(volumes, energies)
         except EngineError:
-            if attempt:
+            if moved:
                 raise
             centre = cells[lowest]
             continue
-        middle = centre.volume / centre.n_sites
-        drift = abs(fit.volume_a3 / middle - 1)
-        if attempt or drift < _RECENTRE * parameters.eos_strain:
-            return fit, volumes, energies, cells[lowest], attempt > 0
+        drift = abs(fit.volume_a3 * centre.n_sites / centre.volume - 1)
+        if moved or drift < _RECENTRE * scan.parameters.eos_strain:
+            return fit, volumes, energies, cells[lowest], moved
         centre = cells[lowest].scaled_to_volume(fit.volume_a3 * start.n_sites)
     raise AssertionError  # the loop returns or raises
-
-
-def _scan(
-    centre: Structure,
-    potential: Potential,
-    parameters: EquationOfStateParameters,
-    tick: Tick,
-    *,
-    free_atoms: bool,
-) -> tuple[FloatArray, FloatArray, list[Structure]]:
-    """Volumes (Å^3/atom), energies (eV/atom) and cells about ``centre``."""
-    ratios = np.linspace(
-        1 - parameters.eos_strain, 1 + parameters.eos_strain, parameters.eos_points
-    )
-    cells = [centre.scaled_to_volume(centre.volume * float(ratio)) for ratio in ratios]
-    if free_atoms:
-        for i, cell in enumerate(cells):
-            cells[i] = _settled(cell, potential, parameters, free_atoms=True)[0]
-            tick(0.4 + 0.5 * (i + 1) / len(cells), f"volume {i + 1} of {len(cells)}")
-    energies = potential.energies(cells) / centre.n_sites
-    tick(0.9, f"{len(cells)} volumes done")
-    return ratios * centre.volume / centre.n_sites, energies, cells
-
-
-def _settled(
-    structure: Structure,
-    potential: Potential,
-    parameters: EquationOfStateParameters,
-    *,
-    free_atoms: bool,
-) -> tuple[Structure, PotentialResult]:
-    """The structure with its atoms relaxed in the given cell, if they are free at all."""
-    if not free_atoms:
-        return structure, potential.compute([structure])[0]
-    relaxed = relax(
-        structure,
-        potential,
-        fmax=parameters.fmax,
-        max_steps=parameters.max_steps,
-        relax_cell=False,
-        keep_symmetry=parameters.keep_symmetry,
-    )
-    return relaxed.structure, relaxed.result

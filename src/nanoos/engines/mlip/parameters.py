@@ -26,7 +26,9 @@ class SinglePointParameters(MLIPParameters):
     workflow: Literal["single_point"] = "single_point"
 
 
-class _Relaxing(MLIPParameters):
+class RelaxingParameters(MLIPParameters):
+    """What workflows that relax have."""
+
     fmax: float = Field(default=0.02, gt=0, le=1.0)
     """Largest force left, eV/Å; for the cell, the virial divided by the number of atoms."""
     max_steps: int = Field(default=300, ge=1, le=10_000)
@@ -35,7 +37,7 @@ class _Relaxing(MLIPParameters):
     """Impose the space group found at 0.01 Å. A saddle point protected by it stays one."""
 
 
-class RelaxParameters(_Relaxing):
+class RelaxParameters(RelaxingParameters):
     """The nearest minimum."""
 
     workflow: Literal["relax"] = "relax"
@@ -45,7 +47,7 @@ class RelaxParameters(_Relaxing):
     """External pressure, GPa, positive in compression; needs ``relax_cell``."""
 
 
-class EquationOfStateParameters(_Relaxing):
+class EquationOfStateParameters(RelaxingParameters):
     """Energy against volume and its Birch-Murnaghan fit."""
 
     workflow: Literal["equation_of_state"] = "equation_of_state"
@@ -59,7 +61,7 @@ class EquationOfStateParameters(_Relaxing):
     and its derivative by 3 at 0.06, by 0.1 GPa and 0.14 at 0.10."""
 
 
-class _Curvature(_Relaxing):
+class _Curvature(RelaxingParameters):
     """What second derivatives need: a crystal at its minimum, closer than for its energy."""
 
     fmax: float = Field(default=0.005, gt=0, le=1.0)

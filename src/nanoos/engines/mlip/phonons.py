@@ -17,10 +17,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nanoos.core.errors import EngineError, InvalidInputError, NanoosError, UnavailableError
+from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.parameters import PhononParameters
-from nanoos.potentials import Potential, PotentialResult, Relaxation, relax_many
+from nanoos.engines.mlip.relaxing import relaxed_first
+from nanoos.potentials import Potential, PotentialResult, Relaxation
 from nanoos.potentials.base import FloatArray
 from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.structures import Structure
@@ -134,7 +135,9 @@ def phonons(
     relaxation = None
     start = structure
     if parameters.relax_first:
-        relaxation = _relaxed(structure, potential, parameters, tick, folder)
+        relaxation = relaxed_first(
+            structure, potential, parameters, lambda _, message: tick(0.02, message), folder
+        )
         start = relaxation.structure
     result = relaxation.result if relaxation else potential.compute([start])[0]
     matrix = _matrix(start, parameters)
@@ -243,32 +246,6 @@ def _bases(structure: Structure) -> list[Matrix]:
         whole = np.rint(inverse)
         if np.abs(inverse - whole).max() < 1e-4 and abs(np.linalg.det(whole)) >= 1:  # noqa: PLR2004
             found.append(whole.astype(np.int64))
-    return found
-
-
-def _relaxed(
-    structure: Structure,
-    potential: Potential,
-    parameters: PhononParameters,
-    tick: Tick,
-    folder: Path,
-) -> Relaxation:
-    (found,) = relax_many(
-        [structure],
-        potential,
-        fmax=parameters.fmax,
-        max_steps=parameters.max_steps,
-        keep_symmetry=parameters.keep_symmetry,
-        progress=lambda _, message: tick(0.02, f"relaxing: {message}"),
-        checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
-    )
-    if isinstance(found, NanoosError):
-        raise EngineError(
-            f"The relaxation before the phonons failed: {found.message}",
-            hint=found.hint,
-            details=found.details,
-            code=found.error_code,
-        ) from found
     return found
 
 

@@ -99,8 +99,7 @@ def run_equation_of_state(
     folder: Path,
 ) -> Finding:
     """Energy against volume, fitted."""
-    del folder
-    found = equation_of_state(structure, potential, parameters, tick)
+    found = equation_of_state(structure, potential, parameters, tick, folder)
     fit = found.fit
     values = common_values(found.structure, found.result, potential)
     values |= {
