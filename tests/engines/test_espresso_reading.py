@@ -502,3 +502,19 @@ def test_how_a_program_ended_is_known(tmp_path, script, code):
         label="scf",
     )
     assert supervise(start, PwOutput(silicon()), lambda *_: None) == code
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        ("     total cpu time spent up to now is       28.2 secs", 28.2),
+        ("     PWSCF        :     29.60s CPU     29.97s WALL", 29.6),
+        ("     PWSCF        :   4m13.64s CPU   5m 6.31s WALL", 253.64),
+        ("     PWSCF        :   2h 3m CPU   2h 8m WALL", 7380.0),
+        ("     PWSCF        :   1d 2h 3m CPU   1d 2h 8m WALL", 93780.0),
+    ],
+)
+def test_seconds_of_processor(line, seconds):
+    reader = PwOutput(silicon())
+    reader.feed(line + "\n")
+    assert reader.cpu_s == pytest.approx(seconds)

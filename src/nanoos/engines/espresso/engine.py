@@ -267,7 +267,7 @@ class _Runner:
         self._done = min(0.99, self._done + share)
         self._log.line(
             f"{name}: {sum(len(c.energies_ev) for c in result.cycles)} SCF iterations, "
-            f"{result.xml.cpu_s:.1f} s of processor"
+            f"{result.cpu_s:.1f} s of processor"
         )
         return result
 

@@ -101,7 +101,7 @@ def _values(finding: Finding) -> dict[str, float]:
         "n_scf_iterations": float(
             sum(len(c.energies_ev) for s in finding.stages for c in s.cycles)
         ),
-        "cpu_s": sum(stage.xml.cpu_s for stage in finding.stages),
+        "cpu_s": sum(stage.cpu_s for stage in finding.stages),
     }
     if xml.forces is not None:
         values["max_force_ev_a"] = float(np.linalg.norm(xml.forces, axis=1).max())

@@ -89,8 +89,7 @@ def _replay(run: StageRun, folder: Path) -> list[PwOutput]:
         if path.exists():
             reader.feed(path.read_text(encoding="ascii", errors="replace"))
         structure = reader.last_geometry(structure)
-        run.steps += reader.steps
-        run.cycles += reader.cycles
+        run.add(reader)
         readers.append(reader)
     return readers
 

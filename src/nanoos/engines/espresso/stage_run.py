@@ -25,6 +25,8 @@ class StageResult:
         structure: Last geometry.
         steps: Every geometry that was computed, over all starts.
         cycles: Every SCF, over all starts.
+        cpu_s: Seconds of processor, over all starts; of one that was killed, what pw.x said with
+            its last iteration.
         attempts: Remedies that were tried, in order; the last one worked.
         physics_changed: Whether a remedy changed what is computed.
         warnings: What pw.x complained of.
@@ -36,6 +38,7 @@ class StageResult:
     structure: Structure
     steps: tuple[IonicStep, ...]
     cycles: tuple[ScfCycle, ...]
+    cpu_s: float
     attempts: tuple[str, ...]
     physics_changed: bool
     warnings: tuple[str, ...]
@@ -52,9 +55,16 @@ class StageRun:
     physics: bool = False
     steps: list[IonicStep] = field(default_factory=list)
     cycles: list[ScfCycle] = field(default_factory=list)
+    cpu_s: float = 0.0
     stems: list[str] = field(default_factory=list)
     continuations: int = 0
     slice_s: float = 0.0
+
+    def add(self, reader: PwOutput) -> None:
+        """Take in what a start gave."""
+        self.steps += reader.steps
+        self.cycles += reader.cycles
+        self.cpu_s += reader.cpu_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +113,7 @@ def result_of(name: str, run: StageRun, xml: PwXml, reader: PwOutput) -> StageRe
         structure=structure,
         steps=tuple(run.steps),
         cycles=tuple(run.cycles),
+        cpu_s=run.cpu_s - reader.cpu_s + xml.cpu_s,
         attempts=tuple(run.tried),
         physics_changed=run.physics,
         warnings=tuple(reader.warnings),

@@ -159,8 +159,7 @@ def _start(name: str, run: StageRun, around: Surroundings) -> Outcome:
         reader,
         around.tell,
     )
-    run.steps += reader.steps
-    run.cycles += reader.cycles
+    run.add(reader)
     if relaxing:
         run.task = replace(run.task, structure=reader.last_geometry(task.structure))
     return _judged(stem, run, reader, code, around)

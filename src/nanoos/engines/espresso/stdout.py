@@ -19,6 +19,11 @@ FloatArray = npt.NDArray[np.float64]
 _NUMBER: Final = r"[-+]?\d+\.?\d*(?:[EeDd][-+]?\d+)?"
 _ENERGY: Final = re.compile(rf"^(!?)\s*total energy\s*=\s*({_NUMBER})\s*Ry")
 _ACCURACY: Final = re.compile(rf"estimated scf accuracy\s*<\s*({_NUMBER})\s*Ry")
+_SPENT: Final = re.compile(rf"total cpu time spent up to now is\s*({_NUMBER})\s*secs")
+_CPU: Final = re.compile(
+    rf"PWSCF\s*:\s*(?:(\d+)d)?\s*(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:({_NUMBER})s)?\s*CPU"
+)
+_SECONDS: Final = (86400.0, 3600.0, 60.0, 1.0)
 _VERSION: Final = re.compile(r"Program PWSCF v\.?(\S+)")
 _CONV_THR: Final = re.compile(rf"scf convergence threshold =\s*({_NUMBER})")
 _K_POINTS: Final = re.compile(r"number of k points=\s*(\d+)")
@@ -95,6 +100,7 @@ class PwOutput:
         self.version: str | None = None
         self.conv_thr_ry: float | None = None
         self.n_kpoints: int | None = None
+        self.cpu_s = 0.0
         self.n_operations: int | None = None
         self.cycles: list[ScfCycle] = []
         self.steps: list[IonicStep] = []
@@ -184,6 +190,11 @@ class PwOutput:
             self.largest_negative_rho = max(abs(_float(found.group(i))) for i in (1, 2))
         elif found := _NOT_CONVERGED_BANDS.search(line):
             self.unconverged_bands = int(found.group(1))
+        elif found := _SPENT.search(line):  # some versions count seconds of the clock here
+            self.cpu_s = _float(found.group(1))
+        elif found := _CPU.search(line):
+            parts = zip(found.groups(), _SECONDS, strict=True)
+            self.cpu_s = sum(float(part) * seconds for part, seconds in parts if part)
         elif "iteration #" in line:
             self.unconverged_bands, self.largest_negative_rho = 0, 0.0
         elif "bfgs converged" in line:
