@@ -12,7 +12,8 @@ Protocols: `reference` is that of Bosoni et al., Nat. Rev. Phys. 6, 45 (2024), D
 10.1038/s42254-023-00655-3, as `verification-PBE-v1` of aiida-common-workflows has it for QE: PBE, not
 spin-polarised, Fermi-Dirac smearing of 0.0045 Ry (61.2 meV), k-points 0.06 Å^-1 apart, SCF threshold
 1e-10 Ry per atom, the structures of the study at seven volumes of 94 to 106 %. `coarse` is the same with
-k-points 0.12 Å^-1 apart, an eighth of the work; where a crystal has both, it is seen what that changes.
+k-points 0.12 Å^-1 apart, in insulators 0.2 Å^-1: an eighth of the work or less; where a crystal has both,
+it is seen what that changes.
 `default` is what this package chooses by itself at the same volumes; where it finds a moment, the
 all-electron average, which has none, is no reference, and the crystal is left out of the medians. `trial`
 shows in minutes that all of it works; its numbers mean nothing.
@@ -51,7 +52,7 @@ TRIAL = {"ecutwfc_ry": 24, "kdist": 0.4, "conv_thr_ry_per_atom": 1e-7, "spin": "
 COMMON = {"eos_points": 7, "eos_strain": 0.06, "eos_recentre": False, "relax_atoms": False}
 PROTOCOLS = {
     "reference": REFERENCE_PROTOCOL,
-    "coarse": REFERENCE_PROTOCOL | {"kdist": 0.12},
+    "coarse": REFERENCE_PROTOCOL | {"kdist": 0.12},  # and INSULATOR_KDIST
     "default": {},
     "trial": TRIAL,
 }
@@ -61,6 +62,10 @@ SYSTEMS = (
     "Cu-X/FCC", "Ag-X/FCC", "Au-X/FCC", "Pt-X/FCC", "W-X/BCC", "Pb-X/FCC", "Ti-X/FCC", "Fe-X/BCC",
     "Mg-XO", "Ca-XO", "Ba-XO", "Zn-XO", "Al-X2O3", "Si-XO2", "Ti-XO2", "Zr-XO2", "Li-X2O", "Cu-X2O",
 )  # fmt: skip
+INSULATORS = {
+    "C-X/Diamond", "Mg-XO", "Ca-XO", "Ba-XO", "Zn-XO", "Al-X2O3", "Si-XO2", "Ti-XO2", "Zr-XO2", "Li-X2O",
+}  # fmt: skip
+INSULATOR_KDIST = 0.2
 QUICK = ("Al-X/FCC", "Si-X/Diamond")
 
 
@@ -153,7 +158,7 @@ def submit(lab, work: Path, systems, protocols):
             LOCAL_PRINCIPAL,
             engine="QE",
             workflow="equation_of_state",
-            parameters={**COMMON, **PROTOCOLS[protocol]},
+            parameters=parameters_of(system, protocol),
         )
         ids[key] = str(simulation.id)
         (work / "acwf.json").write_text(json.dumps(ids, indent=1) + "\n")
@@ -166,6 +171,13 @@ def try_again(lab, simulation_id) -> None:
     simulation = lab.simulations.get(simulation_id, LOCAL_PRINCIPAL)
     if simulation.state in {"failed", "cancelled"}:
         lab.jobs.retry(simulation.job_id, LOCAL_PRINCIPAL)
+
+
+def parameters_of(system: str, protocol: str) -> dict:
+    chosen = {**COMMON, **PROTOCOLS[protocol]}
+    if protocol == "coarse" and system in INSULATORS:
+        chosen["kdist"] = INSULATOR_KDIST
+    return chosen
 
 
 def read_ids(work: Path) -> dict[str, str]:
