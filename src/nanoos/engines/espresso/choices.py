@@ -24,8 +24,7 @@ METAL_DEGAUSS_RY: Final = 0.01
 INSULATOR_DEGAUSS_RY: Final = 0.002
 GAP_OF_AN_INSULATOR_EV: Final = 0.3
 MOST_SITES_FOR_THE_MODEL: Final = 200
-METAL_BETA: Final = 0.4
-INSULATOR_BETA: Final = 0.7
+MIXING_BETA: Final = 0.7
 
 _OPEN_SHELLS: Final[Mapping[str, float]] = {
     "Cr": 3.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0,
@@ -169,7 +168,7 @@ def choose(
         site_species=site_species,
         n_electrons=n_electrons,
         nbnd=nbnd,
-        mixing_beta=parameters.mixing_beta or (METAL_BETA if metal else INSULATOR_BETA),
+        mixing_beta=parameters.mixing_beta or MIXING_BETA,
         reasons=reasons,
     )
 
