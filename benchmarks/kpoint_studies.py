@@ -4,7 +4,7 @@
     python benchmarks/kpoint_studies.py report --work FOLDER
 
 Each study is a job in a laboratory in FOLDER; `run` goes on where it was. `report` judges both models
-at 0.95 against every study that is there, writes FOLDER/report.json and FOLDER/studies.jsonl for
+at 0.95 against every study that is there, draws FOLDER/kpoint_studies.svg, writes FOLDER/report.json, and FOLDER/studies.jsonl for
 `benchmarks/kpoints_models.py forest --studies`. Hours on one core: metals need fine meshes. pw.x is the
 one of your own settings; pseudopotentials are taken from shared/pseudos, beside the checkout.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from acwf import open_laboratory, users_command
-from nanoos.kpoints import kpoint_model
+from nanoos.kpoints import kpoint_model, length_from_kdist
 from nanoos.kpoints.studies import StudyFile, judge
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.structures import Structure
@@ -95,6 +95,9 @@ def report(arguments: argparse.Namespace) -> None:
             verdict = judge(study, said)
             if verdict is not None:
                 row[model] = {
+                    "length_a": length_from_kdist(said.kdist),
+                    "shortest_a": length_from_kdist(said.kdist_upper),
+                    "longest_a": length_from_kdist(said.kdist_lower),
                     "length_error_a": verdict.length_error_a,
                     "within": verdict.within,
                     "fine_enough": verdict.fine_enough,
@@ -115,6 +118,7 @@ def report(arguments: argparse.Namespace) -> None:
                     end="",
                 )
         print()
+    draw(rows, arguments.work / "kpoint_studies.svg")
     for model in ("RF", "ALIGNN"):
         done = [row[model] for row in rows if model in row]
         if done:
@@ -123,6 +127,42 @@ def report(arguments: argparse.Namespace) -> None:
                 f"{sum(v['within'] for v in done)} in the interval, "
                 f"{sum(v['fine_enough'] for v in done)} fine enough"
             )
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """The intervals at 0.95 beside what the studies say."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    rows = [row for row in rows if row["length_a"] is not None]
+    for shift, (model, colour) in zip(
+        (-0.13, 0.13), {"RF": "#b5651d", "ALIGNN": "#0b6e99"}.items(), strict=True
+    ):
+        said = [(i + shift, row[model]) for i, row in enumerate(rows) if model in row]
+        places = [place for place, _ in said]
+        axes.vlines(
+            places,
+            [one["shortest_a"] for _, one in said],
+            [one["longest_a"] for _, one in said],
+            color=colour,
+            alpha=0.35,
+            linewidth=6,
+        )
+        axes.plot(
+            places, [one["length_a"] for _, one in said], "_", color=colour, ms=9, label=model
+        )
+    axes.plot(
+        range(len(rows)), [row["length_a"] for row in rows], "kD", ms=5, label="study with QE"
+    )
+    axes.set_xticks(range(len(rows)), [row["formula"] for row in rows])
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("length of the mesh, Å (2π / spacing)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3, axis="y")
+    axes.legend(frameon=False, ncols=3)
+    figure.savefig(path, metadata={"Date": None})
+    print(f"Written to {path}")
 
 
 def main() -> None:
