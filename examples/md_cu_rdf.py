@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nanoos.engines import get_engine
+from nanoos.engines.analysis.plots import curves
 from nanoos.structures import Structure
 
 POTENTIAL = "Cu_mishin1.eam.alloy"
@@ -33,9 +34,11 @@ def main(folder: Path) -> None:
             "anneal_temperature": 3500,
             "final_temperature": 1600,
             "pressure": 0,
-            "num_steps": 15_000,
+            "num_steps": 24_000,
+            "dump_interval": 60,
         },
     }
+    found = {}
     for name, parameters in runs.items():
         result = engine.run(
             copper(),
@@ -51,6 +54,16 @@ def main(folder: Path) -> None:
         print(f"  plots: {folder / name / 'output' / 'rdf.svg'}")
         for warning in result.warnings:
             print(f"  note: {warning}")
+        found[name] = np.genfromtxt(folder / name / "output" / "rdf.csv", delimiter=",", names=True)
+    curves(
+        folder / "rdf.svg",
+        found["solid"]["r_a"],
+        {f"{name} copper": table["g_total"] for name, table in found.items()},
+        x="r, Å",
+        y="g(r)",
+        level=1.0,
+    )
+    print(f"both in one: {folder / 'rdf.svg'}")
 
 
 if __name__ == "__main__":
