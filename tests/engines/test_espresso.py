@@ -10,7 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from ase.io import read
 from ase.io import read as ase_read
+from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parent))
 from espresso_program import forget_espresso, use_espresso
@@ -210,6 +212,35 @@ def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
     assert result.values["cpu_s"] == pytest.approx(killed.cpu_s + last, abs=1e-6)
     again = engine.run(silicon(), parameters, tmp_path / "fresh")
     assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {**CHEAP, "workflow": "scf"},
+        pytest.param(
+            {**CHEAP, "workflow": "vc_relax", "pressure_tolerance_gpa": 2.0, "ecutwfc_ry": 20},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda one: one["workflow"],
+)
+def test_a_turned_crystal_gives_the_same_in_its_own_axes(parameters, engine, tmp_path):
+    structure = silicon(5.5, 0.01)
+    rotation = Rotation.from_euler("xyz", [20, 35, 50], degrees=True).as_matrix()
+    turned = structure.with_lattice(structure.lattice @ rotation)
+    one = engine.run(structure, parameters, tmp_path / "one")
+    other = engine.run(turned, parameters, tmp_path / "other")
+    assert "why_orientation" in other.labels
+    assert other.energy_ev == pytest.approx(one.energy_ev, abs=1e-5)
+    np.testing.assert_allclose(other.forces, one.forces @ rotation, atol=1e-4)
+    stress = rotation.T @ one.stress @ rotation
+    np.testing.assert_allclose(other.stress, stress, atol=1e-5)
+    lattice = one.structure.lattice @ rotation
+    np.testing.assert_allclose(other.structure.lattice, lattice, atol=1e-4)
+    frames = read(tmp_path / "other" / "output" / "trajectory.extxyz", ":")
+    np.testing.assert_allclose(frames[0].cell, turned.lattice, atol=1e-6)
+    np.testing.assert_allclose(frames[-1].get_forces(), other.forces, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ def espresso_input(
     """
     from nanoos.engines.espresso.choices import choose
     from nanoos.engines.espresso.input_file import PwTask, pw_input, starting_magnetizations
+    from nanoos.engines.espresso.orientation import orientation
     from nanoos.engines.espresso.parameters import ScfParameters
     from nanoos.pseudopotentials import DEFAULT_FAMILY, get_family
 
@@ -55,13 +56,13 @@ def espresso_input(
     name = family or DEFAULT_FAMILY
     pseudos = get_family(name)
     parameters = ScfParameters(family=name, kmesh=mesh.divisions, kshift=_zero_or_one(mesh))
-    choices = choose(structure, parameters, pseudos)
+    choices, turning = choose(structure, parameters, pseudos), orientation(structure)
     used = pseudos.of(structure.species)
     files = {symbol: used[symbol].file for symbol in structure.elements}
     valences = {symbol: used[symbol].z_valence for symbol in structure.elements}
     task = PwTask(
         calculation="scf",
-        structure=structure,
+        structure=turning.to_pw(structure),
         choices=choices,
         pseudos=files,
         pseudo_dir="./pseudos",
@@ -78,7 +79,11 @@ def espresso_input(
         filename=f"{structure.formula}.scf.in",
         family=name,
         pseudopotentials=files,
-        reasons={**choices.reasons, "mesh": "that of the k-point prediction"},
+        reasons={
+            **choices.reasons,
+            **({"orientation": turning.reason()} if turning.turned else {}),
+            "mesh": "that of the k-point prediction",
+        },
     )
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -34,6 +34,7 @@ from nanoos.engines.espresso.convergence import (
 )
 from nanoos.engines.espresso.estimate import Estimate, estimate, refuse_what_is_too_large
 from nanoos.engines.espresso.input_file import PwTask, Value, pw_input, starting_magnetizations
+from nanoos.engines.espresso.orientation import Orientation, orientation
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
     DosParameters,
@@ -200,13 +201,14 @@ class EspressoEngine(Engine[EspressoParameters]):
         runner = _Runner(setting, started + timeout, timeout, progress, log)
         pseudo_dir = _relative(input_dir, output_dir)
         task = _task(setting, pseudo_dir=pseudo_dir, outdir=f"./{SCRATCH}")
-        plan = Plan(structure=structure, choices=setting.choices, task=task, run=runner.stage)
+        plan = Plan(structure=task.structure, choices=setting.choices, task=task, run=runner.stage)
         try:
             finding = _RUNS[checked.workflow](plan, checked)
         except EngineError as error:
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
             return ExecuteOutcome.failed(error, started)
+        finding = setting.orientation.back(finding)
         seconds = time.monotonic() - started
         log.line(f"done in {seconds:.2f} s")
         provenance = _provenance(setting, finding, inputs)
@@ -280,6 +282,7 @@ class _Setting:
     parameters: EspressoParameters
     family: PseudopotentialFamily
     choices: Choices
+    orientation: Orientation
     program: EspressoProgram
     input_dir: Path
     output_dir: Path
@@ -289,11 +292,15 @@ def _setting(
     structure: Structure, parameters: EspressoParameters, input_dir: Path, output_dir: Path
 ) -> _Setting:
     family = get_family(parameters.family)
+    choices, turning = choose(structure, parameters, family), orientation(structure)
+    if turning.turned:
+        choices = replace(choices, reasons={**choices.reasons, "orientation": turning.reason()})
     return _Setting(
         structure=structure,
         parameters=parameters,
         family=family,
-        choices=choose(structure, parameters, family),
+        choices=choices,
+        orientation=turning,
         program=find_program(),
         input_dir=input_dir,
         output_dir=output_dir,
@@ -314,7 +321,7 @@ def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
         settings["system"] = starting_magnetizations(choices, valences)
     return PwTask(
         calculation="scf",
-        structure=structure,
+        structure=setting.orientation.to_pw(structure),
         choices=choices,
         pseudos={symbol: pseudo.file for symbol, pseudo in pseudos.items()},
         pseudo_dir=pseudo_dir,

@@ -1,0 +1,63 @@
+"""Crystals are turned to where pw.x sees their symmetry, and what comes out is turned back."""
+
+import numpy as np
+import pytest
+
+from nanoos.engines.espresso.orientation import orientation
+from nanoos.structures import Structure
+
+A = 4.21
+CELLS = {
+    "fcc, first vector along x": (
+        [[A / 2**0.5, 0, 0], [A / 8**0.5, A * 0.375**0.5, 0], [A / 8**0.5, A / 24**0.5, A / 3**0.5]],
+        ["Mg", "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5]],
+        48,
+    ),
+    "hexagonal, c along x": (
+        [[4.68, 0, 0], [0, 2.95, 0], [0, -1.475, 2.95 * 0.75**0.5]],
+        ["Ti", "Ti"],
+        [[0.25, 1 / 3, 2 / 3], [0.75, 2 / 3, 1 / 3]],
+        24,
+    ),
+}  # fmt: skip
+
+
+def crystal(name: str) -> tuple[Structure, int]:
+    lattice, species, sites, operations = CELLS[name]
+    structure = Structure(
+        lattice=np.array(lattice), species=tuple(species), frac_coords=np.array(sites)
+    )
+    return structure, operations
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_operation_is_seen(name):
+    structure, operations = crystal(name)
+    found = orientation(structure)
+    assert found.turned
+    assert found.operations == operations > found.operations_before
+    assert str(operations) in found.reason()
+    turned = found.to_pw(structure)
+    np.testing.assert_allclose(turned.lengths, structure.lengths, atol=1e-12)
+    np.testing.assert_allclose(turned.angles, structure.angles, atol=1e-10)
+    assert turned.volume == pytest.approx(structure.volume)
+    assert not orientation(turned).turned, "it is there already"
+
+
+def test_what_shows_all_of_it_stays_as_it_is():
+    lattice = 0.5 * A * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    structure = Structure(lattice=lattice, species=("Cu",), frac_coords=np.zeros((1, 3)))
+    found = orientation(structure)
+    assert not found.turned
+    assert found.to_pw(structure) is structure
+
+
+def test_a_crystal_without_symmetry_stays_as_it_is():
+    rng = np.random.default_rng(1)
+    structure = Structure(
+        lattice=5 * np.eye(3) + rng.normal(scale=0.3, size=(3, 3)),
+        species=("Mg", "O", "O", "Si"),
+        frac_coords=rng.random((4, 3)),
+    )
+    assert not orientation(structure).turned
