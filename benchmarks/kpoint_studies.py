@@ -1,4 +1,4 @@
-"""How the k-point models do against real convergence studies with QE, on a dozen small crystals.
+"""How the k-point models do against real convergence studies with QE, on small crystals.
 
     python benchmarks/kpoint_studies.py run --work FOLDER [--crystals Si MgO ...]
     python benchmarks/kpoint_studies.py report --work FOLDER
@@ -22,32 +22,41 @@ from nanoos.kpoints.studies import StudyFile, judge
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.structures import Structure
 
+FCC = [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+BCC = [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]
+CUBE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 ONE = [[0, 0, 0]]
 ROCKSALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 DIAMOND = [[0, 0, 0], [0.25, 0.25, 0.25]]
+PEROVSKITE = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
 CRYSTALS = {
-    "Si": ("Si Si", 5.43, DIAMOND),
-    "C": ("C C", 3.567, DIAMOND),
-    "SiC": ("Si C", 4.36, DIAMOND),
-    "BN": ("B N", 3.615, DIAMOND),
-    "AlP": ("Al P", 5.46, DIAMOND),
-    "GaAs": ("Ga As", 5.65, DIAMOND),
-    "MgO": ("Mg O", 4.21, ROCKSALT),
-    "LiF": ("Li F", 4.03, ROCKSALT),
-    "NaCl": ("Na Cl", 5.64, ROCKSALT),
-    "TiC": ("Ti C", 4.33, ROCKSALT),
-    "Al": ("Al", 4.05, ONE),
-    "Cu": ("Cu", 3.615, ONE),
+    "Si": ("Si Si", FCC, 5.43, DIAMOND),
+    "C": ("C C", FCC, 3.567, DIAMOND),
+    "SiC": ("Si C", FCC, 4.36, DIAMOND),
+    "BN": ("B N", FCC, 3.615, DIAMOND),
+    "AlP": ("Al P", FCC, 5.46, DIAMOND),
+    "GaAs": ("Ga As", FCC, 5.65, DIAMOND),
+    "MgO": ("Mg O", FCC, 4.21, ROCKSALT),
+    "LiF": ("Li F", FCC, 4.03, ROCKSALT),
+    "NaCl": ("Na Cl", FCC, 5.64, ROCKSALT),
+    "TiC": ("Ti C", FCC, 4.33, ROCKSALT),
+    "Al": ("Al", FCC, 4.05, ONE),
+    "Cu": ("Cu", FCC, 3.615, ONE),
+    "Li": ("Li", BCC, 3.51, ONE),
+    "W": ("W", BCC, 3.165, ONE),
+    "NiAl": ("Ni Al", CUBE, 2.887, ROCKSALT),
+    "SrTiO3": ("Sr Ti O O O", CUBE, 3.905, PEROVSKITE),
 }
-"""Elements, edge of the fcc cell (Å, measured), fractional coordinates."""
+"""Elements, lattice, edge of the cube (Å, measured), fractional coordinates."""
 ENDED = ("completed", "failed", "cancelled")
 
 
 def crystal(name: str) -> Structure:
-    symbols, a, sites = CRYSTALS[name]
-    lattice = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    symbols, lattice, a, sites = CRYSTALS[name]
     return Structure(
-        lattice=lattice, species=tuple(symbols.split()), frac_coords=np.array(sites, dtype=float)
+        lattice=a * np.array(lattice, dtype=float),
+        species=tuple(symbols.split()),
+        frac_coords=np.array(sites, dtype=float),
     )
 
 
