@@ -169,6 +169,7 @@ def submit(lab, work: Path, systems, protocols):
         )
         ids[key] = str(simulation.id)
         (work / "acwf.json").write_text(json.dumps(ids, indent=1) + "\n")
+        try_again(lab, simulation.id)  # the same work may be there, cancelled
     return ids
 
 
