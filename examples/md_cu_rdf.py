@@ -55,14 +55,14 @@ def main(folder: Path) -> None:
         for warning in result.warnings:
             print(f"  note: {warning}")
         found[name] = np.genfromtxt(folder / name / "output" / "rdf.csv", delimiter=",", names=True)
-    curves(
-        folder / "rdf.svg",
+    picture = curves(
         found["solid"]["r_a"],
         {f"{name} copper": table["g_total"] for name, table in found.items()},
         x="r, Å",
         y="g(r)",
         level=1.0,
     )
+    (folder / "rdf.svg").write_text(picture, encoding="utf-8")
     print(f"both in one: {folder / 'rdf.svg'}")
 
 

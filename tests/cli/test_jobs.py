@@ -56,6 +56,25 @@ def test_the_log_is_readable_before_the_job_ends(probe, services, run):
     assert run("jobs", "show", probe, "--json").document["files"][0]["name"] == "log.txt"
 
 
+def test_files_are_copied(probe, services, run, tmp_path):
+    folder = services.job_files.run_dir(probe) / "output"
+    folder.mkdir()
+    (folder / "eos.svg").write_text("<svg/>")
+    copied = run("jobs", "files", str(probe)[:8], "-o", tmp_path / "there", "--json").document
+    assert copied["files"] == ["output/eos.svg"]
+    assert (tmp_path / "there" / "output" / "eos.svg").read_text() == "<svg/>"
+    (tmp_path / "file").write_text("")
+    refused = run("jobs", "files", probe, "--output", tmp_path / "file" / "there")
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+
+
+def test_files_of_a_job_without_any(probe, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "no files" in run("jobs", "files", probe).err
+    assert not list(tmp_path.glob("job-*"))
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [("nonsense", 2), ("abc", 2), ("abcdef01", 5), ("7d0f2b0e-5c5f-4c9e-9a37-0d6a3c1f2b11", 5)],
@@ -99,6 +118,11 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     assert "LJ" in shown.out
     table = lab(*command, "--wait")
     assert "eV/atom" in table.out
+    assert "nanoos jobs files" in table.err
+    folder = crystals / "copied"
+    assert lab(*command, "--wait", "-o", folder).code == 0
+    assert (folder / "output" / "result.json").is_file()
+    assert "--wait" in lab(*command, "-o", folder).err
 
 
 @pytest.mark.parametrize(

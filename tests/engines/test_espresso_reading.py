@@ -336,11 +336,26 @@ def test_the_mesh_comes_from_the_k_point_model(family):
     magnesia = rocksalt(4.2)
     chosen = choose(magnesia, ScfParameters(), family)
     (predicted,) = kpoint_model().predict([magnesia], confidence=0.95)
-    assert chosen.mesh == predicted.mesh.divisions
-    assert chosen.kdist == predicted.kdist_lower
-    assert "k-point model RF" in chosen.reasons["mesh"]
+    assert chosen.mesh == predicted.mesh_median.divisions
+    assert chosen.kdist == predicted.kdist
+    assert "likely one of the k-point model RF" in chosen.reasons["mesh"]
+    careful = choose(magnesia, ScfParameters(kpoint_confidence=0.95), family)
+    assert careful.mesh == predicted.mesh.divisions
+    assert careful.kdist == predicted.kdist_lower
+    assert "careful end at 0.95" in careful.reasons["mesh"]
     coarser = choose(magnesia, ScfParameters(kpoint_confidence=0.85), family)
-    assert coarser.kdist >= chosen.kdist
+    assert chosen.kdist >= coarser.kdist >= careful.kdist
+
+
+def test_an_unusual_crystal_gets_the_careful_mesh(family):
+    from nanoos.kpoints import kpoint_model
+
+    stretched = rocksalt(7.5)
+    (predicted,) = kpoint_model().predict([stretched], confidence=0.95)
+    assert predicted.out_of_domain
+    chosen = choose(stretched, ScfParameters(), family)
+    assert chosen.kdist == predicted.kdist_lower
+    assert "outside what it learnt from" in chosen.reasons["mesh"]
 
 
 def test_magnetic_elements_start_polarised(family):

@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -110,6 +111,36 @@ def show(job: options.IdOrPrefix, *, as_json: options.Json = False) -> None:
         say(f"Error: {record.error['message']}")
         if record.error.get("hint"):
             say(f"Hint: {record.error['hint']}")
+
+
+@app.command()
+def files(
+    job: options.IdOrPrefix,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to copy to. Default: job-ID."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Copy the files of a job to a folder: inputs, results, plots, trajectories, logs.
+
+    JSON: {"job_id", "folder", "files": [name]}.
+    """
+    from nanoos.cli.job_output import copy_job_files
+
+    with services() as lab:
+        job_id = find_job(lab, job)
+        folder = output or Path(f"job-{short_id(job_id)}")
+        names = [path.relative_to(folder) for path in copy_job_files(lab, job_id, folder)]
+    if as_json:
+        print_document(
+            {"job_id": job_id, "folder": str(folder), "files": [name.as_posix() for name in names]}
+        )
+    elif names:
+        say(f"Copied {len(names)} files to {folder}.")
+    else:
+        say("The job has no files.")
 
 
 def _flat(prefix: str, document: "Mapping[str, Any]") -> "Iterator[tuple[str, Any]]":

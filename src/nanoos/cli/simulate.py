@@ -10,6 +10,7 @@ import typer
 from nanoos.cli import options
 from nanoos.cli.documents import print_document
 from nanoos.cli.finding import find_structure
+from nanoos.cli.job_output import copy_job_files
 from nanoos.cli.opening import local_user, settings_and_services
 from nanoos.cli.render import (
     Column,
@@ -66,6 +67,12 @@ def simulate(
     wait: Annotated[
         bool, typer.Option("--wait", help="Run a worker here until it has ended; show progress.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="With --wait: copy inputs, results and plots to this folder."
+        ),
+    ] = None,
     write_input: Annotated[
         Path | None,
         typer.Option(
@@ -81,6 +88,11 @@ def simulate(
     """
     from nanoos.engines import get_engine
 
+    if output is not None and not wait:
+        raise InvalidInputError(
+            "There are no files before it has run.",
+            hint="Add --wait, or copy them later: nanoos jobs files JOB.",
+        )
     parameters = dict(given_parameter(text) for text in set_ or ())
     with settings_and_services() as (settings, lab):
         if template is not None:
@@ -102,10 +114,15 @@ def simulate(
         )
         if wait:
             simulation = followed(settings, lab, simulation.id)
+        if output is not None:
+            copy_job_files(lab, simulation.job_id, output)
     if as_json:
         print_document(simulation)
     else:
         _print(simulation, record.formula)
+        if wait:
+            shown = output or f"nanoos jobs files {short_id(simulation.job_id)}"
+            say(f"Its files: {shown}")
     if wait and simulation.state != "completed":
         error = simulation.error or {}
         raise EngineError(

@@ -19,8 +19,9 @@ class DftParameters(EngineParameters):
     """The mesh itself, instead of a spacing."""
     mesh_from: Literal["model", "rule"] = "model"
     """Without kdist and kmesh: the k-point model, or a fixed spacing for metals and insulators."""
-    kpoint_confidence: float = 0.95
-    """Level of the k-point model's interval; the mesh is that of its careful end."""
+    kpoint_confidence: float | None = None
+    """Level of the k-point model's interval whose careful end makes the mesh; None: the mesh of the
+    most likely spacing."""
     expected_gap_ev: float | None = Field(default=None, ge=0, le=30)
     """A predicted band gap: decides between metal and insulator instead of the composition."""
     spin: Literal["auto", "none", "polarised"] = "auto"
@@ -34,8 +35,8 @@ class DftParameters(EngineParameters):
 
     @field_validator("kpoint_confidence")
     @classmethod
-    def _calibrated(cls, level: float) -> float:
-        if level not in {0.85, 0.9, 0.95}:
+    def _calibrated(cls, level: float | None) -> float | None:
+        if level is not None and level not in {0.85, 0.9, 0.95}:
             raise ValueError("0.85, 0.9 or 0.95")
         return level
 

@@ -1,4 +1,4 @@
-"""Plots of curves, as SVG.
+"""Plots of curves, as the text of SVG files.
 
 Written directly: a run of two seconds must not wait another second for a plotting library to
 load. The numbers stand beside each plot as CSV for whoever wants another look of them.
@@ -7,7 +7,6 @@ load. The numbers stand beside each plot as CSV for whoever wants another look o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -28,67 +27,92 @@ _STYLE: Final = (
 
 
 def curves(
-    path: Path,
     x_values: FloatArray,
     named: Mapping[str, FloatArray],
     *,
     x: str,
     y: str,
     level: float | None = None,
-) -> None:
+    upright: float | None = None,
+) -> str:
     """Several curves over one axis, from zero.
 
     Args:
-        path: An SVG file.
         x_values: (n,).
         named: Name to (n,).
         x: Label with unit.
         y: Label with unit.
         level: A horizontal line for the eye.
+        upright: A vertical one.
     """
     top = max(float(values.max()) for values in named.values())
     frame = _Frame(x=_range(x_values), y=(0.0, 1.05 * top if top > 0 else 1.0), top=_TOP)
     parts = [*frame.axes(x_label=x, y_label=y), *frame.legend(list(named))]
     if level is not None and level < frame.y[1]:
         parts.append(frame.line(np.array(frame.x), np.array([level, level]), "#999", width=0.8))
+    if upright is not None and frame.x[0] < upright < frame.x[1]:
+        parts.append(frame.line(np.array([upright, upright]), np.array(frame.y), "#999", width=0.8))
     for (_, values), color in zip(named.items(), _colors(len(named)), strict=True):
         parts.append(frame.line(x_values, values, color))
-    _write(path, parts, height=_TOP + _PANEL + _BOTTOM)
+    return _svg(parts, height=_TOP + _PANEL + _BOTTOM)
+
+
+def fit(
+    points: tuple[FloatArray, FloatArray], curve: tuple[FloatArray, FloatArray], *, x: str, y: str
+) -> str:
+    """Points, and the curve through them.
+
+    Args:
+        points: (n,) each.
+        curve: (m,) each, beginning and ending with the points or beyond.
+        x: Label with unit.
+        y: Label with unit.
+    """
+    heights = np.concatenate([points[1], curve[1]])
+    frame = _Frame(x=_range(curve[0], margin=0.03), y=_range(heights, margin=0.05), top=_TOP)
+    parts = frame.axes(x_label=x, y_label=y)
+    parts.append(frame.line(*curve, COLORS[0]))
+    parts += frame.dots(*points, COLORS[1])
+    return _svg(parts, height=_TOP + _PANEL + _BOTTOM)
 
 
 def bands(
-    path: Path,
     x_values: FloatArray,
-    energies: FloatArray,
+    energies: Sequence[FloatArray],
     ticks: Sequence[tuple[str, float]],
     *,
     y: str,
-) -> None:
+    window: tuple[float, float] | None = None,
+) -> str:
     """Bands along a path through reciprocal space.
 
     Args:
-        path: An SVG file.
         x_values: (n,), along the path.
-        energies: (n, n_bands), of either sign.
+        energies: (n, n_bands) for each spin, of either sign.
         ticks: Label and place of the special points.
         y: Label with unit.
+        window: What is shown of the energies; None: all.
     """
-    low, high = float(min(energies.min(), 0.0)), float(energies.max())
-    frame = _Frame(x=_range(x_values), y=_range(np.array([low, high]), margin=0.05), top=_TOP)
+    low = min(0.0, *(float(channel.min()) for channel in energies))
+    high = max(float(channel.max()) for channel in energies)
+    shown = _range(np.array([low, high]), margin=0.05)
+    if window is not None:
+        shown = max(shown[0], window[0]), min(shown[1], window[1])
+    frame = _Frame(x=_range(x_values), y=shown, top=_TOP, height=2 * _PANEL if window else _PANEL)
     parts = frame.axes(x_label="", y_label=y, upright_grid=False)
-    bottom = _TOP + _PANEL
+    bottom = frame.bottom
     for label, place in _joined(ticks, within=0.01 * (frame.x[1] - frame.x[0])):
         at = np.array([place, place])
         parts.append(frame.line(at, np.array(frame.y), "#999", width=0.8))
         share = (place - frame.x[0]) / (frame.x[1] - frame.x[0])
         across = _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
         parts.append(_text(across, bottom + 18, label.replace("G", "Γ"), anchor="middle"))
-    if low < 0:
+    if frame.y[0] < 0 < frame.y[1]:
         parts.append(frame.line(np.array(frame.x), np.zeros(2), "#333", width=0.8))
-    parts += [
-        frame.line(x_values, energies[:, band], COLORS[0]) for band in range(energies.shape[1])
-    ]
-    _write(path, parts, height=bottom + _BOTTOM)
+    for channel, color in zip(energies, _colors(len(energies)), strict=True):
+        seen = (channel.max(axis=0) > shown[0]) & (channel.min(axis=0) < shown[1])
+        parts += [frame.line(x_values, np.clip(band, *shown), color) for band in channel[:, seen].T]
+    return _svg(parts, height=bottom + _BOTTOM)
 
 
 def _joined(ticks: Sequence[tuple[str, float]], *, within: float) -> list[tuple[str, float]]:
@@ -103,17 +127,15 @@ def _joined(ticks: Sequence[tuple[str, float]], *, within: float) -> list[tuple[
 
 
 def time_series(
-    path: Path,
     time: FloatArray,
     named: Mapping[str, FloatArray],
     *,
     x: str,
     excluded_until: float | None = None,
-) -> None:
+) -> str:
     """One panel for each quantity, the part that averages leave out shaded.
 
     Args:
-        path: An SVG file.
         time: (n,).
         named: Label with unit to (n,).
         x: Label of the time with its unit.
@@ -130,7 +152,7 @@ def time_series(
         parts += frame.axes(x_label=x if i == len(named) - 1 else "", y_label=label)
         parts.append(frame.line(time, values, color))
         top += _PANEL + _TOP
-    _write(path, parts, height=top + _BOTTOM)
+    return _svg(parts, height=top + _BOTTOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +162,17 @@ class _Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     top: int
+    height: int = _PANEL
+
+    @property
+    def bottom(self) -> int:
+        return self.top + self.height
 
     def _at(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         wide = _WIDTH - _LEFT - _RIGHT
-        return _LEFT + across * wide, self.top + _PANEL * (1 - up)
+        return _LEFT + across * wide, self.top + self.height * (1 - up)
 
     def line(self, x: FloatArray, y: FloatArray, color: str, *, width: float = 1.6) -> str:
         every = -(-len(x) // MAX_POINTS)
@@ -155,16 +182,23 @@ class _Frame:
             f'<polyline class="curve" stroke="{color}" stroke-width="{width}" points="{points}"/>'
         )
 
+    def dots(self, x: FloatArray, y: FloatArray, color: str) -> list[str]:
+        h, v = self._at(x, y)
+        return [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{color}"/>'
+            for a, b in zip(h, v, strict=True)
+        ]
+
     def shade(self, start: float, end: float) -> str:
         h, _ = self._at(np.array([start, min(end, self.x[1])]), np.array(self.y))
         width = max(0.0, float(h[1] - h[0]))
         return (
-            f'<rect x="{h[0]:.1f}" y="{self.top}" width="{width:.1f}" height="{_PANEL}" '
+            f'<rect x="{h[0]:.1f}" y="{self.top}" width="{width:.1f}" height="{self.height}" '
             'fill="#eee"/>'
         )
 
     def axes(self, *, x_label: str, y_label: str, upright_grid: bool = True) -> list[str]:
-        bottom, right = self.top + _PANEL, _WIDTH - _RIGHT
+        bottom, right = self.bottom, _WIDTH - _RIGHT
         parts = []
         for tick in _ticks(*self.x) if upright_grid else ():
             h, _ = self._at(np.array(tick), np.array(self.y[0]))
@@ -176,7 +210,7 @@ class _Frame:
             parts.append(f'<path class="grid" d="M{_LEFT} {v:.1f}H{right}"/>')
             parts.append(_text(_LEFT - 8, float(v) + 4, f"{tick:g}", anchor="end"))
         parts.append(f'<path class="axis" d="M{_LEFT} {self.top}V{bottom}H{right}"/>')
-        middle = self.top + _PANEL / 2
+        middle = self.top + self.height / 2
         parts.append(_text(18, middle, y_label, anchor="middle", turned=True))
         if x_label:
             parts.append(_text((_LEFT + right) / 2, bottom + 40, x_label, anchor="middle"))
@@ -219,11 +253,11 @@ def _colors(n: int) -> list[str]:
     return [COLORS[i % len(COLORS)] for i in range(n)]
 
 
-def _write(path: Path, parts: Sequence[str], *, height: int) -> None:
+def _svg(parts: Sequence[str], *, height: int) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" height="{height}">'
     )
     background = f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
     lines = [head, f"<style>{_STYLE}</style>", background, *parts, "</svg>"]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"

@@ -43,6 +43,11 @@ class AnalysisReport:
     warnings: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
+    def draw(self, folder: Path, name: str, picture: str) -> None:
+        """Write a plot."""
+        (folder / name).write_text(picture, encoding="utf-8")
+        self.files.append(name)
+
 
 def write_columns(path: Path, columns: Columns) -> None:
     """A CSV file with one header line."""
@@ -123,8 +128,8 @@ def _rdf(found: RadialDistribution, folder: Path, report: AnalysisReport) -> Non
             report.values[f"first_peak_{key}_a"] = shell.peak_a
             report.values[f"first_shell_cutoff_{key}_a"] = shell.cutoff_a
     named = {n: g for n, g in found.g.items() if n != TOTAL or len(found.g) > 2}  # noqa: PLR2004
-    plots.curves(folder / "rdf.svg", found.r_a, named, x="r, Å", y="g(r)", level=1.0)
-    report.files.append("rdf.svg")
+    picture = plots.curves(found.r_a, named, x="r, Å", y="g(r)", level=1.0)
+    report.draw(folder, "rdf.svg", picture)
 
 
 def _msd(trajectory: Trajectory, folder: Path, report: AnalysisReport) -> None:
@@ -137,8 +142,7 @@ def _msd(trajectory: Trajectory, folder: Path, report: AnalysisReport) -> None:
     report.files.append("msd.csv")
     several = len(trajectory.elements) > 1
     shown = {n: m for n, m in found.msd_a2.items() if several or n != TOTAL}
-    plots.curves(folder / "msd.svg", picoseconds, shown, x="lag, ps", y="MSD, Å²")
-    report.files.append("msd.svg")
+    report.draw(folder, "msd.svg", plots.curves(picoseconds, shown, x="lag, ps", y="MSD, Å²"))
     if trajectory.n_frames < MIN_FRAMES:
         report.warnings.append(
             f"No diffusion coefficient: {trajectory.n_frames} frames, {MIN_FRAMES} are needed."
@@ -179,11 +183,10 @@ def _vdos(trajectory: Trajectory, folder: Path, report: AnalysisReport) -> None:
     shown = found.frequency_thz <= 1.3 * top
     several = len(trajectory.elements) > 1
     densities = {n: d[shown] for n, d in found.density.items() if several or n == TOTAL}
-    plots.curves(
-        folder / "vdos.svg",
+    picture = plots.curves(
         found.frequency_thz[shown],
         densities,
         x="frequency, THz",
         y="density of states, 1/THz",
     )
-    report.files.append("vdos.svg")
+    report.draw(folder, "vdos.svg", picture)

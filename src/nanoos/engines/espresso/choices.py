@@ -25,6 +25,7 @@ INSULATOR_DEGAUSS_RY: Final = 0.002
 GAP_OF_AN_INSULATOR_EV: Final = 0.3
 MOST_SITES_FOR_THE_MODEL: Final = 200
 MIXING_BETA: Final = 0.7
+HIGHEST_CONFIDENCE: Final = 0.95
 
 _OPEN_SHELLS: Final[Mapping[str, float]] = {
     "Cr": 3.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0,
@@ -248,16 +249,23 @@ def choose_mesh(
 
 
 def _predicted_kdist(
-    structure: Structure, confidence: float, reasons: dict[str, str]
+    structure: Structure, confidence: float | None, reasons: dict[str, str]
 ) -> float | None:
-    """The careful end of the k-point model's interval; None where it cannot answer."""
-    found = predicted_mesh(structure, confidence, reasons)
+    """The likely spacing of the k-point model, or its careful end; None where it cannot answer.
+
+    Ref: docs/adr/0008-engines-take-the-likely-mesh.md.
+    """
+    found = predicted_mesh(structure, confidence or HIGHEST_CONFIDENCE, reasons)
     if found is None:
         return None
+    model = f"the k-point model {found.model} {found.version}"
+    if confidence is None and not found.out_of_domain:
+        reasons["mesh"] = f"a spacing of {found.kdist:.4f} Å^-1, the likely one of {model}"
+        return found.kdist
     beyond = ", outside what it learnt from" if found.out_of_domain else ""
     reasons["mesh"] = (
-        f"a spacing of {found.kdist_lower:.4f} Å^-1: the careful end at {confidence:g} of the "
-        f"k-point model {found.model} {found.version}{beyond}"
+        f"a spacing of {found.kdist_lower:.4f} Å^-1: the careful end at {found.level:g} of {model}"
+        f"{beyond}"
     )
     return found.kdist_lower
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
-from nanoos.engines.espresso.choices import Choices, predicted_mesh
+from nanoos.engines.espresso.choices import HIGHEST_CONFIDENCE, Choices, predicted_mesh
 from nanoos.engines.espresso.input_file import PwTask
 from nanoos.engines.espresso.parameters import KpointConvergenceParameters
 from nanoos.engines.espresso.plan import Finding, Plan
@@ -28,7 +28,7 @@ _SHORTEST_A: Final = 20.0
 
 
 def expected_mesh(structure: Structure, choices: Choices, most_a: float) -> tuple[int, int, int]:
-    """The finest mesh that a study will likely come to: of the k-point model's careful end."""
+    """The finest mesh that a study will likely come to: of the k-point model."""
     return _mesh(structure, _expected_length(choices, most_a))
 
 
@@ -131,7 +131,8 @@ def _verdict(
 ) -> tuple[Verdict | None, str]:
     """How the shipped model did, and why it cannot be said."""
     reasons: dict[str, str] = {}
-    prediction = predicted_mesh(plan.structure, parameters.kpoint_confidence, reasons)
+    level = parameters.kpoint_confidence or HIGHEST_CONFIDENCE
+    prediction = predicted_mesh(plan.structure, level, reasons)
     return (None, reasons["mesh"]) if prediction is None else (judge(study, prediction), "")
 
 

@@ -117,7 +117,7 @@ class BandsParameters(EspressoParameters):
     workflow: Literal["bands"] = "bands"
     path: str | None = Field(default=None, pattern=r"^[A-Z0-9,]+$", max_length=100)
     """Such as ``GXWKGL``, in ASE's names; None: the usual path of the lattice."""
-    band_points: int = Field(default=80, ge=4, le=2000)
+    band_points: int = Field(default=120, ge=4, le=2000)
     """k-points along the whole path."""
 
 

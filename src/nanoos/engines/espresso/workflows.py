@@ -20,9 +20,10 @@ from nanoos.engines.espresso.parameters import (
     VcRelaxParameters,
 )
 from nanoos.engines.espresso.paths import label_of, labelled, path_points
+from nanoos.engines.espresso.pictures import bands_picture, dos_picture
 from nanoos.engines.espresso.plan import Finding, Plan
 from nanoos.engines.espresso.stage_run import StageResult
-from nanoos.engines.mlip.birch_murnaghan import fit_birch_murnaghan
+from nanoos.engines.mlip.birch_murnaghan import fit_birch_murnaghan, fit_picture
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.kpoints.mesh import mesh_of
 from nanoos.structures import Structure
@@ -121,6 +122,7 @@ def run_dos(plan: Plan, parameters: DosParameters) -> Finding:
         values=values,
         series=series,
         tables={"dos.csv": (("energy_ev", *names), zip(*series.values(), strict=True))},
+        pictures={"dos.svg": dos_picture(dos, found.gap, fermi)},
     )
 
 
@@ -155,6 +157,7 @@ def run_bands(plan: Plan, parameters: BandsParameters) -> Finding:
         labels=labels,
         series={"path_distance_per_a": tuple(float(x) for x in path.distances)},
         tables={"bands.csv": (header, rows)},
+        pictures={"bands.svg": bands_picture(path, stage.xml.bands, gap, scf.xml.fermi_ev)},
     )
 
 
@@ -238,6 +241,7 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
         labels={"gap_from": _mesh_words(plan)},
         warnings=tuple(warnings),
         tables={"eos.csv": (tuple(series), zip(*series.values(), strict=True))},
+        pictures={"eos.svg": fit_picture(fit, volumes, energies).encode()},
     )
 
 

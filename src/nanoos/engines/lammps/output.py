@@ -258,8 +258,7 @@ def _dynamics(
     start_fs = parameters.equilibration * parameters.timestep
     kept = written.follower.trajectory().after(start_fs)
     findings.files.append(TRAJECTORY_FILE)
-    time_series(
-        written.folder / "thermo.svg",
+    picture = time_series(
         table["step"] * parameters.timestep / 1000,
         {
             "temperature, K": table["temp"],
@@ -271,6 +270,7 @@ def _dynamics(
         x="time, ps",
         excluded_until=start_fs / 1000,
     )
+    (written.folder / "thermo.svg").write_text(picture, encoding="utf-8")
     findings.files.append("thermo.svg")
     if not parameters.analysis:
         return

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from nanoos.core.errors import EngineError
 from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.analysis import plots
+
+FloatArray = npt.NDArray[np.float64]
 
 MIN_POINTS = 5
 
@@ -98,3 +101,21 @@ def _minimum(c1: float, c2: float, c3: float) -> float | None:
         return None
     # of the two roots the one where 2 c2 + 6 c3 x = +sqrt(discriminant)
     return float((-2 * c2 + np.sqrt(discriminant)) / (6 * c3))
+
+
+def fit_picture(fit: BirchMurnaghan, volumes_a3: FloatArray, energies_ev: FloatArray) -> str:
+    """SVG of the energies, in meV above the minimum, and the curve through them.
+
+    Args:
+        fit: Of them.
+        volumes_a3: (n,), Å^3/atom.
+        energies_ev: (n,), eV/atom.
+    """
+    fine = np.linspace(volumes_a3.min(), volumes_a3.max(), 200)
+    above = 1e3 * (np.asarray(fit.energy_at(fine)) - fit.energy_ev)
+    return plots.fit(
+        (volumes_a3, 1e3 * (energies_ev - fit.energy_ev)),
+        (fine, above),
+        x="volume, Å³ per atom",
+        y="energy above the minimum, meV per atom",
+    )

@@ -171,8 +171,9 @@ def run_phonons(
             "phonon_bands.csv": _bands_csv(found),
             "phonon_dos.csv": _csv(found.dos),
             "thermal.csv": _csv(thermal),
+            **_phonon_plots(found, thermal),
         },
-        written=(PHONOPY_FILE, *_phonon_plots(found, thermal, folder)),
+        written=(PHONOPY_FILE,),
     )
 
 
@@ -207,39 +208,32 @@ def _bands_csv(found: Phonons) -> str:
     return _csv(columns)
 
 
-def _phonon_plots(
-    found: Phonons, thermal: Mapping[str, FloatArray], folder: Path
-) -> tuple[str, ...]:
+def _phonon_plots(found: Phonons, thermal: Mapping[str, FloatArray]) -> dict[str, str]:
     bands = found.bands
-    plots.bands(
-        folder / "phonon_bands.svg",
-        bands.distances,
-        bands.frequencies_thz,
-        bands.ticks,
-        y="frequency, THz",
-    )
-    plots.curves(
-        folder / "phonon_dos.svg",
-        found.dos["frequency_thz"],
-        {
-            name.removesuffix("_per_thz"): column
-            for name, column in found.dos.items()
-            if name != "frequency_thz"
-        },
-        x="frequency, THz",
-        y="density of states, 1/THz",
-    )
-    plots.time_series(
-        folder / "thermal.svg",
-        thermal["temperature_k"],
-        {
-            "free energy, eV/atom": thermal["free_energy_ev_per_atom"],
-            "heat capacity, J/(mol K)": thermal["heat_capacity_j_mol_k_per_atom"],
-            "entropy, J/(mol K)": thermal["entropy_j_mol_k_per_atom"],
-        },
-        x="temperature, K",
-    )
-    return "phonon_bands.svg", "phonon_dos.svg", "thermal.svg"
+    return {
+        "phonon_bands.svg": plots.bands(
+            bands.distances, [bands.frequencies_thz], bands.ticks, y="frequency, THz"
+        ),
+        "phonon_dos.svg": plots.curves(
+            found.dos["frequency_thz"],
+            {
+                name.removesuffix("_per_thz"): column
+                for name, column in found.dos.items()
+                if name != "frequency_thz"
+            },
+            x="frequency, THz",
+            y="density of states, 1/THz",
+        ),
+        "thermal.svg": plots.time_series(
+            thermal["temperature_k"],
+            {
+                "free energy, eV/atom": thermal["free_energy_ev_per_atom"],
+                "heat capacity, J/(mol K)": thermal["heat_capacity_j_mol_k_per_atom"],
+                "entropy, J/(mol K)": thermal["entropy_j_mol_k_per_atom"],
+            },
+            x="temperature, K",
+        ),
+    }
 
 
 def run_dynamics(
@@ -272,8 +266,7 @@ def run_dynamics(
         velocities=kept if "vdos" in parameters.analysis else None,
         r_max_a=parameters.rdf_cutoff,
     )
-    plots.time_series(
-        folder / "thermo.svg",
+    picture = plots.time_series(
         table["time_ps"],
         {
             "temperature, K": table["temperature_k"],
@@ -292,8 +285,12 @@ def run_dynamics(
         series={name: tuple(column[::every].tolist()) for name, column in table.items()},
         labels={"ensemble": parameters.ensemble},
         warnings=(*warnings, *report.warnings),
-        texts={"thermo.csv": _csv(table), "trajectory.extxyz": _trajectory_text(run, parameters)},
-        written=("thermo.svg", *report.files),
+        texts={
+            "thermo.csv": _csv(table),
+            "thermo.svg": picture,
+            "trajectory.extxyz": _trajectory_text(run, parameters),
+        },
+        written=tuple(report.files),
     )
 
 

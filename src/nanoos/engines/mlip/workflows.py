@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from nanoos.core.units import GPA_PER_EV_A3
+from nanoos.engines.mlip.birch_murnaghan import fit_picture
 from nanoos.engines.mlip.checkpoints import checkpoint
 from nanoos.engines.mlip.equation_of_state import equation_of_state
 from nanoos.engines.mlip.finding import Finding, Tick, common_values, relaxation_series
@@ -128,6 +131,9 @@ def run_equation_of_state(
         },
         warnings=_fit_warnings(values, extended=found.extended),
         steps=found.steps,
+        texts={
+            "eos.svg": fit_picture(fit, np.array(found.volumes_a3), np.array(found.energies_ev))
+        },
     )
 
 
