@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.core.records import PropertyValue
 from nanoos.models import ALIGNNModel, CGCNNModel
 from nanoos.models.checkpoint_model import TargetWeights
+from nanoos.models.graph_network import without_index_of_metals
 from nanoos.structures import Structure
 from nanoos.testing.checkpoints import tiny_checkpoint
 from nanoos.testing.crystals import rocksalt
@@ -103,3 +105,17 @@ def test_elements_beyond_the_table_are_refused(tmp_path):
     with pytest.raises(InvalidInputError) as caught:
         CGCNNModel([tmp_path / "c.safetensors"]).predict([rocksalt(6.0, "Rf", "O")])
     assert caught.value.error_code == "unknown_element"
+
+
+def test_the_refractive_index_of_a_metal_is_marked():
+    values = {
+        name: PropertyValue(value=value, unit="1", out_of_domain=False)
+        for name, value in (("is_metal", 0.9), ("refractive_index", 6.0), ("bandgap", 0.0))
+    }
+    marked, notes = without_index_of_metals(values)
+    assert marked["refractive_index"].out_of_domain
+    assert not marked["bandgap"].out_of_domain
+    assert notes[0].startswith("Outside the domain (refractive index)")
+    insulator = values | {"is_metal": PropertyValue(value=0.1, unit="1")}
+    assert without_index_of_metals(insulator) == (insulator, ())
+    assert without_index_of_metals({"bandgap": values["bandgap"]})[1] == ()

@@ -26,7 +26,7 @@ from nanoos.models.base import ModelInfo, PropertyModel
 from nanoos.models.catalog import ModelCatalog, narrowed_to, weights_name
 from nanoos.models.checkpoint_model import CheckpointModel, is_shipped
 from nanoos.models.checkpoints import ENSEMBLE
-from nanoos.models.graph_network import OUTSIDE, JoinedNetworksModel
+from nanoos.models.graph_network import OUTSIDE, JoinedNetworksModel, without_index_of_metals
 from nanoos.structures import Structure
 
 Weighting = Literal["inverse_variance", "mean"]
@@ -216,8 +216,11 @@ class EnsembleModel:
         bare = [name for name, value in properties.items() if not value.quantiles]
         told = (f"{', '.join(bare)}: no interval, because no member is calibrated.",)
         warned = [note for one in said.values() for note in one.notes if note.startswith(OUTSIDE)]
+        whole, of_metals = without_index_of_metals(
+            properties if own is None else {**own.properties, **properties}
+        )
         return Prediction(
-            properties=properties if own is None else {**own.properties, **properties},
+            properties=whole,
             provenance=provenance,
             notes=tuple(
                 dict.fromkeys(
@@ -226,6 +229,7 @@ class EnsembleModel:
                         *_notes(groups),
                         *(told if bare else ()),
                         *warned,
+                        *of_metals,
                     )
                 )
             ),

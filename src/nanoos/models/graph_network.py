@@ -1,7 +1,8 @@
 """CGCNN and ALIGNN as property models: networks, calibrated uncertainty, check of the domain."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 MAX_ATOMIC_NUMBER: Final = 103
+_LIKELY_METAL: Final = 0.5
 OUTSIDE: Final = "Outside the domain"
 """How a note begins that says why a prediction is not to be trusted."""
 
@@ -61,14 +63,19 @@ class GraphNetworkModel(CheckpointModel):
                     for held, value in zip(properties, column.rows(), strict=True):
                         held[column.target.name] = value
         notes = self.info().notes
-        return [
-            Prediction(
-                properties={name: found[name] for name in self.properties},
-                provenance=self._provenance,
-                notes=(*notes, *warnings),
+        predictions = []
+        for values, warnings in zip(properties, outside, strict=True):
+            marked, of_metals = without_index_of_metals(
+                {name: values[name] for name in self.properties}
             )
-            for found, warnings in zip(properties, outside, strict=True)
-        ]
+            predictions.append(
+                Prediction(
+                    properties=marked,
+                    provenance=self._provenance,
+                    notes=(*notes, *warnings, *of_metals),
+                )
+            )
+        return predictions
 
     def _judged(
         self, structures: Sequence[Structure]
@@ -90,6 +97,18 @@ class GraphNetworkModel(CheckpointModel):
             for place, predictor, own in zip(places, chosen, outputs, strict=True):
                 judged[place] = predictor.judged(graphs, own, surroundings)
         return [judged[place] for place in range(len(predictors))]
+
+
+def without_index_of_metals(
+    found: Mapping[str, PropertyValue],
+) -> tuple[dict[str, PropertyValue], tuple[str, ...]]:
+    """The properties, the refractive index of a likely metal marked, and the note that says so."""
+    metal, index = found.get("is_metal"), found.get("refractive_index")
+    if metal is None or metal.value is None or metal.value < _LIKELY_METAL or index is None:
+        return dict(found), ()
+    marked = replace(index, out_of_domain=True)
+    reason = "this is likely a metal, and indices were learnt from insulators"
+    return {**found, "refractive_index": marked}, (_outside("refractive index", reason),)
 
 
 def _outside(properties: str, reason: str) -> str:
