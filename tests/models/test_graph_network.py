@@ -12,7 +12,7 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.core.records import PropertyValue
 from nanoos.models import ALIGNNModel, CGCNNModel
 from nanoos.models.checkpoint_model import TargetWeights
-from nanoos.models.graph_network import without_index_of_metals
+from nanoos.models.likely_metals import without_index_of_metals
 from nanoos.structures import Structure
 from nanoos.testing.checkpoints import tiny_checkpoint
 from nanoos.testing.crystals import rocksalt

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.core.properties import ordered
-from nanoos.core.records import Prediction, PropertyValue, Provenance
+from nanoos.core.records import Prediction, Provenance
 from nanoos.models.base import ModelInfo, PropertyModel, WeightsName
 from nanoos.models.checkpoints import ENSEMBLE
+from nanoos.models.likely_metals import without_index_of_metals
 
 if TYPE_CHECKING:
     from nanoos.structures import Structure
@@ -248,13 +249,14 @@ def narrowed_to(model: PropertyModel, properties: Collection[str]) -> PropertyMo
 def _merged(
     parts: Mapping[str, Prediction], chosen: Mapping[str, str], provenance: Provenance
 ) -> Prediction:
-    properties: dict[str, PropertyValue] = {
-        name: parts[model].properties[name] for name, model in chosen.items()
-    }
+    properties, of_metals = without_index_of_metals(
+        {name: parts[model].properties[name] for name, model in chosen.items()}
+    )
+    notes = dict.fromkeys(note for part in parts.values() for note in part.notes)
     return Prediction(
         properties=properties,
         provenance=provenance,
-        notes=tuple(dict.fromkeys(note for part in parts.values() for note in part.notes)),
+        notes=tuple(notes | dict.fromkeys(of_metals)),
     )
 
 

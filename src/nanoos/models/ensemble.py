@@ -26,7 +26,8 @@ from nanoos.models.base import ModelInfo, PropertyModel
 from nanoos.models.catalog import ModelCatalog, narrowed_to, weights_name
 from nanoos.models.checkpoint_model import CheckpointModel, is_shipped
 from nanoos.models.checkpoints import ENSEMBLE
-from nanoos.models.graph_network import OUTSIDE, JoinedNetworksModel, without_index_of_metals
+from nanoos.models.graph_network import JoinedNetworksModel
+from nanoos.models.likely_metals import OUTSIDE, without_index_of_metals
 from nanoos.structures import Structure
 
 Weighting = Literal["inverse_variance", "mean"]

@@ -1,8 +1,7 @@
 """CGCNN and ALIGNN as property models: networks, calibrated uncertainty, check of the domain."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -14,13 +13,11 @@ from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoint_model import CheckpointModel, file_sha256
 from nanoos.models.checkpoint_predictor import LOADED, CheckpointPredictor, Column
 from nanoos.models.checkpoints import ENSEMBLE
+from nanoos.models.likely_metals import OUTSIDE, without_index_of_metals
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 MAX_ATOMIC_NUMBER: Final = 103
-_LIKELY_METAL: Final = 0.5
-OUTSIDE: Final = "Outside the domain"
-"""How a note begins that says why a prediction is not to be trusted."""
 
 
 class GraphNetworkModel(CheckpointModel):
@@ -97,18 +94,6 @@ class GraphNetworkModel(CheckpointModel):
             for place, predictor, own in zip(places, chosen, outputs, strict=True):
                 judged[place] = predictor.judged(graphs, own, surroundings)
         return [judged[place] for place in range(len(predictors))]
-
-
-def without_index_of_metals(
-    found: Mapping[str, PropertyValue],
-) -> tuple[dict[str, PropertyValue], tuple[str, ...]]:
-    """The properties, the refractive index of a likely metal marked, and the note that says so."""
-    metal, index = found.get("is_metal"), found.get("refractive_index")
-    if metal is None or metal.value is None or metal.value < _LIKELY_METAL or index is None:
-        return dict(found), ()
-    marked = replace(index, out_of_domain=True)
-    reason = "this is likely a metal, and indices were learnt from insulators"
-    return {**found, "refractive_index": marked}, (_outside("refractive index", reason),)
 
 
 def _outside(properties: str, reason: str) -> str:
