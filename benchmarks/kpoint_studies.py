@@ -111,10 +111,14 @@ def report(arguments: argparse.Namespace) -> None:
                     "within": verdict.within,
                     "fine_enough": verdict.fine_enough,
                     "extra_points": verdict.extra_points,
+                    "likely_mesh": said.mesh_median.divisions,
+                    "error_mev": error_on(study, said.mesh_median.divisions),
                 }
         rows.append(row)
     (arguments.work / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, mesh, points")
+    print(
+        f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, careful mesh, its points; error on the likely mesh"
+    )
     for row in rows:
         print(f"{row['formula']:8} {row['length_a'] or 0:7.0f}", end="")
         for model in ("RF", "ALIGNN"):
@@ -123,7 +127,8 @@ def report(arguments: argparse.Namespace) -> None:
                 fine = "fine enough" if v["fine_enough"] else "too coarse"
                 holds = "holds" if v["within"] else "misses"
                 print(
-                    f"   {model}: {v['length_error_a']:+.0f} Å, {holds}, {fine}, {v['extra_points']:.1f}",
+                    f"   {model}: {v['length_error_a']:+.0f} Å, {holds}, {fine}, {v['extra_points']:.1f}; "
+                    f"{v['error_mev']:.2f} meV",
                     end="",
                 )
         print()
@@ -134,8 +139,15 @@ def report(arguments: argparse.Namespace) -> None:
             print(
                 f"{model}: {len(done)} studies, mean error {np.mean([abs(v['length_error_a']) for v in done]):.1f} Å, "
                 f"{sum(v['within'] for v in done)} in the interval, "
-                f"{sum(v['fine_enough'] for v in done)} fine enough"
+                f"{sum(v['fine_enough'] for v in done)} fine enough; on the likely mesh at most "
+                f"{max(v['error_mev'] for v in done):.2f} meV"
             )
+
+
+def error_on(study, divisions) -> float:
+    """|Energy of the cell on a mesh - on the finest|, meV; of the next coarser one that was computed."""
+    there = [one for one in study.energies if one.divisions[0] <= divisions[0]]
+    return 1e3 * abs(there[-1].energy_ev - study.energies[-1].energy_ev)
 
 
 def draw(rows: list[dict], path: Path) -> None:
