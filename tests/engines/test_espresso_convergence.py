@@ -27,10 +27,18 @@ CHEAP = {
 }
 
 
-def crystal(symbol: str, a: float, offset=(0.25, 0.25, 0.25), n: int = 2) -> Structure:
+LITHIUM = Structure(
+    lattice=1.755 * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]),
+    species=("Li",),
+    frac_coords=np.zeros((1, 3)),
+)
+
+
+def crystal(symbol: str, a: float) -> Structure:
+    """Diamond."""
     lattice = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-    coords = np.array([[0.0] * 3, offset])[:n]
-    return Structure(lattice=lattice, species=(symbol,) * n, frac_coords=coords)
+    coords = np.array([[0.0] * 3, [0.25] * 3])
+    return Structure(lattice=lattice, species=(symbol,) * 2, frac_coords=coords)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,8 +128,8 @@ def test_an_unconverged_study_is_a_failure_with_its_energies(engine, tmp_path, m
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("structure", "shortest", "longest"),
-    [(crystal("Si", 5.43), 15, 40), (crystal("Al", 4.05, n=1), 20, 100)],
-    ids=["Si", "Al"],
+    [(crystal("Si", 5.43), 25, 40), (LITHIUM, 30, 50)],
+    ids=["Si", "Li"],
 )
 def test_a_study_with_the_criterion_of_the_labels(engine, tmp_path, structure, shortest, longest):
     result = engine.run(structure, {"workflow": "kpoint_convergence"}, tmp_path, timeout=3000)
