@@ -302,8 +302,9 @@ def draw(rows, path: Path) -> None:
     for limit, what in ((0.06, "excellent"), (0.20, "good")):
         axes.axhline(limit, color="#2a9d8f", linewidth=0.8, linestyle=":")
         axes.text(
-            len(names) - 0.4, limit, what, fontsize=7, va="bottom", ha="right", color="#2a9d8f"
+            len(names) + 0.5, limit, what, fontsize=7, va="bottom", ha="right", color="#2a9d8f"
         )
+    axes.set_xlim(-0.6, len(names) + 0.6)
     axes.set_yscale("log")
     axes.set_xticks(
         range(len(names)), [name.replace("-X", "") for name in names], rotation=45, ha="right"
