@@ -5,7 +5,7 @@ The table of the elements comes with the model.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nanoos.core.errors import InvalidInputError
 from nanoos.models.conformal import FloatArray
 from nanoos.structures import Structure
-from nanoos.structures.symmetry import DEFAULT_SYMPREC_A, quiet_spglib
+from nanoos.structures.symmetry import symmetry_dataset
 
 ELEMENT_COLUMNS: Final = (
     "electronegativity",
@@ -150,14 +150,7 @@ def _log_points(structure: Structure) -> list[float]:
 
 def _symmetry(structure: Structure) -> dict[str, float]:
     """Numbers of the space group; a cell in which none is found counts as without symmetry."""
-    import spglib
-
-    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
-    try:
-        with quiet_spglib():
-            found = spglib.get_symmetry_dataset(cell, symprec=DEFAULT_SYMPREC_A)
-    except spglib.SpglibError:
-        found = None
+    found = symmetry_dataset(structure)
     if found is None:
         operations, orbits, sites = 1, structure.n_sites, structure.n_sites
         order, number = 1, 1

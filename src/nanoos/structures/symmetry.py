@@ -35,6 +35,18 @@ def quiet_spglib() -> Iterator[None]:
         yield
 
 
+def symmetry_dataset(structure: Structure, symprec: float = DEFAULT_SYMPREC_A) -> Any | None:
+    """What spglib says of the arrangement of atoms; None where it finds no symmetry at all."""
+    import spglib
+
+    cell: _Cell = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
+    try:
+        with quiet_spglib():
+            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+    except spglib.SpglibError:
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymmetryInfo:
     """The symmetry of the arrangement of atoms; charges and spins are not looked at.

@@ -10,7 +10,7 @@ and what comes out is turned back into the axes of the structure given.
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations, product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
 from nanoos.engines.espresso.stdout import IonicStep
 from nanoos.structures import Structure
-from nanoos.structures.symmetry import DEFAULT_SYMPREC_A, quiet_spglib
+from nanoos.structures.symmetry import symmetry_dataset
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,14 +97,7 @@ class Orientation:
 
 def orientation(structure: Structure) -> Orientation:
     """The standard orientation of the lattice where that shows pw.x more, else the one given."""
-    import spglib
-
-    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
-    try:
-        with quiet_spglib():
-            found = spglib.get_symmetry_dataset(cell, symprec=DEFAULT_SYMPREC_A)
-    except spglib.SpglibError:
-        found = None
+    found = symmetry_dataset(structure)
     as_given = Orientation(rotation=np.eye(3), operations=1, operations_before=1)
     if found is None:
         return as_given
