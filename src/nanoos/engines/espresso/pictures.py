@@ -16,7 +16,14 @@ _SHOWN_EV: Final = (-15.0, 10.0)
 def bands_picture(
     path: BandPath, bands: Bands, gap: BandGap | None, fermi_ev: float | None
 ) -> bytes:
-    """SVG of the bands along a path."""
+    """SVG of the bands along a path, 15 eV below to 10 eV above the zero of energy.
+
+    Args:
+        path: With as many k-points as the bands.
+        bands: Eigenvalues along it, eV.
+        gap: Where it has a valence band's top, that is the zero.
+        fermi_ev: Otherwise this, eV; None: the zero of the eigenvalues.
+    """
     zero, name = _zero(gap, fermi_ev)
     energies = [channel - zero for channel in bands.energies_ev]
     ticks = [
@@ -27,7 +34,13 @@ def bands_picture(
 
 
 def dos_picture(dos: DensityOfStates, gap: BandGap | None, fermi_ev: float | None) -> bytes:
-    """SVG of the density of states."""
+    """SVG of the density of states over the same energies as :func:`bands_picture`.
+
+    Args:
+        dos: States per eV and cell.
+        gap: As there.
+        fermi_ev: As there, eV.
+    """
     zero, name = _zero(gap, fermi_ev)
     away = dos.energies_ev - zero
     shown = (away > _SHOWN_EV[0]) & (away < _SHOWN_EV[1])
