@@ -13,6 +13,7 @@ from nanoos.cli.output import open_for_writing
 from nanoos.cli.predictions import PredictionLine
 from nanoos.cli.render import Column, fitting, print_table, say
 from nanoos.core.properties import ordered
+from nanoos.core.records import OUTSIDE_NOTE
 
 TABLE_ROWS: Final = 200
 """Rows that are held until their table is printed: memory stays flat for any input."""
@@ -26,7 +27,6 @@ _FIRST: Final = (
 )
 """Properties that a narrow terminal shows rather than others."""
 
-_OUTSIDE: Final = "Outside the domain"
 _OUTSIDE_MARK: Final = "!"
 _FEW_WARNINGS: Final = 8
 _TITLE_WIDTH: Final = 12
@@ -147,7 +147,7 @@ class TableSink:
                 say(f"    {line.error.hint}")
             return
         for note in line.prediction.notes if line.prediction is not None else ():
-            if not note.startswith(_OUTSIDE):
+            if not note.startswith(OUTSIDE_NOTE):
                 self._notes[note] = None
                 continue
             self._n_warnings += 1

@@ -17,6 +17,10 @@ _U_METALS: Final = frozenset({"Co", "Cr", "Fe", "Mn", "Mo", "Ni", "V", "W"})
 _U_ANIONS: Final = frozenset({"O", "F"})
 
 
+OUTSIDE_NOTE: Final = "Outside the domain"
+"""How a note of a prediction begins that says why a number is not to be trusted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What produced a value, exactly enough to produce it again.

@@ -21,13 +21,13 @@ from typing import Final, Literal
 import numpy as np
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
-from nanoos.core.records import LevelOfTheory, Prediction, PropertyValue, Provenance
+from nanoos.core.records import OUTSIDE_NOTE, LevelOfTheory, Prediction, PropertyValue, Provenance
 from nanoos.models.base import ModelInfo, PropertyModel
 from nanoos.models.catalog import ModelCatalog, narrowed_to, weights_name
 from nanoos.models.checkpoint_model import CheckpointModel, is_shipped
 from nanoos.models.checkpoints import ENSEMBLE
 from nanoos.models.graph_network import JoinedNetworksModel
-from nanoos.models.likely_metals import OUTSIDE, without_index_of_metals
+from nanoos.models.likely_metals import without_index_of_metals
 from nanoos.structures import Structure
 
 Weighting = Literal["inverse_variance", "mean"]
@@ -216,7 +216,9 @@ class EnsembleModel:
         }
         bare = [name for name, value in properties.items() if not value.quantiles]
         told = (f"{', '.join(bare)}: no interval, because no member is calibrated.",)
-        warned = [note for one in said.values() for note in one.notes if note.startswith(OUTSIDE)]
+        warned = [
+            note for one in said.values() for note in one.notes if note.startswith(OUTSIDE_NOTE)
+        ]
         whole, of_metals = without_index_of_metals(
             properties if own is None else {**own.properties, **properties}
         )

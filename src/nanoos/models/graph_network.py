@@ -8,12 +8,12 @@ from typing import Final
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.core.properties import in_order
-from nanoos.core.records import Prediction, PropertyValue, Provenance
+from nanoos.core.records import OUTSIDE_NOTE, Prediction, PropertyValue, Provenance
 from nanoos.features.packed import PackedGraphs
 from nanoos.models.checkpoint_model import CheckpointModel, file_sha256
 from nanoos.models.checkpoint_predictor import LOADED, CheckpointPredictor, Column
 from nanoos.models.checkpoints import ENSEMBLE
-from nanoos.models.likely_metals import OUTSIDE, without_index_of_metals
+from nanoos.models.likely_metals import without_index_of_metals
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
@@ -97,7 +97,7 @@ class GraphNetworkModel(CheckpointModel):
 
 
 def _outside(properties: str, reason: str) -> str:
-    return f"{OUTSIDE} ({properties}): {reason}{'' if reason.endswith('?') else '.'}"
+    return f"{OUTSIDE_NOTE} ({properties}): {reason}{'' if reason.endswith('?') else '.'}"
 
 
 class CGCNNModel(GraphNetworkModel):
