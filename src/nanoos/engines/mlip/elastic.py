@@ -11,11 +11,10 @@ Ref: Nye, Physical Properties of Crystals (1957); Hill, Proc. Phys. Soc. A 65, 3
 DOI 10.1103/PhysRevLett.101.055504.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from nanoos.potentials.base import FloatArray
 from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A
 from nanoos.structures import Structure
+from nanoos.structures.symmetry import symmetry_dataset
 
 Tick = Callable[[float, str], None]
 
@@ -251,12 +251,7 @@ def _clamped(
 
 def _point_group(structure: Structure) -> tuple[FloatArray, FloatArray]:
     """Rotations in the structure's Cartesian axes, and the rotation to the standard ones."""
-    import spglib
-
-    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found: Any = spglib.get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE_A)
+    found = symmetry_dataset(structure, SYMMETRY_TOLERANCE_A)
     if found is None:
         return np.eye(3)[None], np.eye(3)
     distinct = np.unique(np.asarray(found.rotations), axis=0)

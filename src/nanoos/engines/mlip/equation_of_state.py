@@ -3,9 +3,9 @@
 Where symmetry leaves nothing but the volume free (rocksalt, zincblende, cubic perovskite), no
 optimiser runs: one batch of energies over a wide range of volumes finds the minimum, a second
 batch about it gives the fit. Elsewhere the crystal is relaxed first, and at each volume its
-atoms are relaxed in the shape of the minimum (all volumes in one batch), so the bulk modulus of a non-cubic crystal is
-that at fixed shape, an upper bound of the hydrostatic one (for c/a near its optimum over the
-range the difference is of second order).
+atoms are relaxed in the shape of the minimum (all volumes in one batch), so the bulk modulus of a
+non-cubic crystal is that at fixed shape, an upper bound of the hydrostatic one (for c/a near its
+optimum over the range the difference is of second order).
 """
 
 from collections.abc import Callable

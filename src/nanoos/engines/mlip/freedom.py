@@ -1,13 +1,13 @@
 """What symmetry leaves free: the shape of the cell, the positions of the atoms."""
 
-import warnings
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from nanoos.potentials.relaxation import SYMMETRY_TOLERANCE_A, space_group_label
 from nanoos.structures import Structure
+from nanoos.structures.symmetry import symmetry_dataset
 
 _MAX_SITES: Final = 200
 _PROBE_SEED: Final = 0
@@ -40,14 +40,9 @@ def symmetry_freedom(structure: Structure) -> Freedom:
     A random strain and a random displacement are averaged over the group: what survives is
     free. Above 200 sites everything is taken as free.
     """
-    import spglib
-
     if structure.n_sites > _MAX_SITES:
         return Freedom(space_group=space_group_label(structure), shape=True, positions=True)
-    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        found: Any = spglib.get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE_A)
+    found = symmetry_dataset(structure, SYMMETRY_TOLERANCE_A)
     if found is None:
         return Freedom(space_group="P1 (1)", shape=True, positions=True)
     rng = np.random.default_rng(_PROBE_SEED)

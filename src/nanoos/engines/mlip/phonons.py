@@ -25,6 +25,7 @@ from nanoos.potentials import Potential, PotentialResult, Relaxation
 from nanoos.potentials.base import FloatArray
 from nanoos.potentials.checkpoint import Checkpoint
 from nanoos.structures import Structure
+from nanoos.structures.symmetry import symmetry_dataset
 
 Tick = Callable[[float, str], None]
 
@@ -233,13 +234,8 @@ def _matrix(structure: Structure, parameters: PhononParameters) -> Matrix:
 
 def _bases(structure: Structure) -> list[Matrix]:
     """Integer matrices whose rows are cells of the same crystal: as given, conventional."""
-    import spglib
-
     found: list[Matrix] = [np.eye(3, dtype=np.int64)]
-    cell: Any = (structure.lattice, structure.frac_coords, structure.atomic_numbers)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        dataset: Any = spglib.get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE_A)
+    dataset = symmetry_dataset(structure, SYMMETRY_TOLERANCE_A)
     if dataset is not None:
         # input basis = standardised basis times P, all as columns
         inverse = np.linalg.inv(np.asarray(dataset.transformation_matrix)).T

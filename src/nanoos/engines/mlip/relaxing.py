@@ -38,7 +38,7 @@ def relaxed_first(
         progress=lambda done, message: tell(done, f"relaxing: {message}"),
         checkpoint=checkpoint(folder, "relax", potential, parameters, [structure]),
     )
-    return _or_raise(found, "The relaxation before it failed")
+    return _or_raise(found, "The relaxation that comes first failed")
 
 
 def relaxed_atoms(
@@ -75,7 +75,7 @@ def relaxed_atoms(
         progress=tell,
         checkpoint=checkpoint(folder, stage, potential, parameters, cells),
     )
-    return [_or_raise(one, f"A cell of the {stage} failed") for one in found]
+    return [_or_raise(one, f"The relaxation of a cell ({stage}) failed") for one in found]
 
 
 def _or_raise(found: Relaxation | NanoosError, what: str) -> Relaxation:
