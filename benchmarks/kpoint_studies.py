@@ -4,8 +4,8 @@
     python benchmarks/kpoint_studies.py report --work FOLDER
 
 Each study is a job in a laboratory in FOLDER; `run` goes on where it was. `report` judges both models
-at 0.95 against every study that is there, draws FOLDER/kpoint_studies.svg, writes FOLDER/report.json, and FOLDER/studies.jsonl for
-`benchmarks/kpoints_models.py forest --studies`. Hours on one core: metals need fine meshes. pw.x is the
+at 0.95 against every study that is there, draws FOLDER/kpoint_studies.svg, writes FOLDER/report.json,
+and FOLDER/studies.jsonl for `benchmarks/kpoints_models.py forest --studies`. Hours on one core: metals need fine meshes. pw.x is the
 one of your own settings; pseudopotentials are taken from shared/pseudos, beside the checkout.
 """
 
@@ -117,7 +117,8 @@ def report(arguments: argparse.Namespace) -> None:
         rows.append(row)
     (arguments.work / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(
-        f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, careful mesh, its points; error on the likely mesh"
+        f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, careful mesh, "
+        "its points; error on the likely mesh"
     )
     for row in rows:
         print(f"{row['formula']:8} {row['length_a'] or 0:7.0f}", end="")

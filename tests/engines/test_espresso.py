@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from ase.io import read
 from ase.io import read as ase_read
 from scipy.spatial.transform import Rotation
 
@@ -238,7 +237,7 @@ def test_a_turned_crystal_gives_the_same_in_its_own_axes(parameters, engine, tmp
     np.testing.assert_allclose(other.stress, stress, atol=1e-5)
     lattice = one.structure.lattice @ rotation
     np.testing.assert_allclose(other.structure.lattice, lattice, atol=1e-4)
-    frames = read(tmp_path / "other" / "output" / "trajectory.extxyz", ":")
+    frames = ase_read(tmp_path / "other" / "output" / "trajectory.extxyz", ":")
     np.testing.assert_allclose(frames[0].cell, turned.lattice, atol=1e-6)
     np.testing.assert_allclose(frames[-1].get_forces(), other.forces, atol=1e-3)
 

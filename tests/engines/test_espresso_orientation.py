@@ -8,8 +8,8 @@ from nanoos.structures import Structure
 
 A = 4.21
 CELLS = {
-    "fcc, first vector along x": (
-        [[A / 2**0.5, 0, 0], [A / 8**0.5, A * 0.375**0.5, 0], [A / 8**0.5, A / 24**0.5, A / 3**0.5]],
+    "fcc, third vector along z": (
+        [[A * 0.375**0.5, 0, A / 8**0.5], [A / 24**0.5, A / 3**0.5, A / 8**0.5], [0, 0, A / 2**0.5]],
         ["Mg", "O"],
         [[0, 0, 0], [0.5, 0.5, 0.5]],
         48,
@@ -37,12 +37,22 @@ def test_every_operation_is_seen(name):
     found = orientation(structure)
     assert found.turned
     assert found.operations == operations > found.operations_before
-    assert str(operations) in found.reason()
+    assert str(operations) in found.reasons()["orientation"]
     turned = found.to_pw(structure)
     np.testing.assert_allclose(turned.lengths, structure.lengths, atol=1e-12)
     np.testing.assert_allclose(turned.angles, structure.angles, atol=1e-10)
     assert turned.volume == pytest.approx(structure.volume)
     assert not orientation(turned).turned, "it is there already"
+    assert orientation(turned).reasons() == {}
+
+
+def test_left_handed_vectors_stay_left_handed():
+    structure, operations = crystal("fcc, third vector along z")
+    exchanged = structure.with_lattice(structure.lattice[[1, 0, 2]])
+    found = orientation(exchanged)
+    assert found.operations == operations
+    assert np.linalg.det(found.rotation) == pytest.approx(1.0)
+    assert found.to_pw(exchanged).is_left_handed
 
 
 def test_what_shows_all_of_it_stays_as_it_is():

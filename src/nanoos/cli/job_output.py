@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 def copy_job_files(lab: "Services", job_id: "uuid.UUID", folder: Path) -> list[Path]:
     """Copy every file of a job into ``folder``, which is made; each is whole or not there.
 
+    Returns:
+        Their paths, in the order of the job's list; empty where it has none.
+
     Raises:
+        NotFoundError: a file went while it was copied.
         InvalidInputError: it cannot be written there.
     """
     written = []

@@ -81,7 +81,7 @@ def espresso_input(
         pseudopotentials=files,
         reasons={
             **choices.reasons,
-            **({"orientation": turning.reason()} if turning.turned else {}),
+            **turning.reasons(),
             "mesh": "that of the k-point prediction",
         },
     )

@@ -293,8 +293,7 @@ def _setting(
 ) -> _Setting:
     family = get_family(parameters.family)
     choices, turning = choose(structure, parameters, family), orientation(structure)
-    if turning.turned:
-        choices = replace(choices, reasons={**choices.reasons, "orientation": turning.reason()})
+    choices = replace(choices, reasons={**choices.reasons, **turning.reasons()})
     return _Setting(
         structure=structure,
         parameters=parameters,

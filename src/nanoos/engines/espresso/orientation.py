@@ -1,9 +1,9 @@
 """The crystal turned to where pw.x sees its symmetry.
 
 pw.x looks for the rotations of a crystal among 32 fixed matrices, those of a cube along the axes and
-those of a hexagon about z (PW/src/symm_base.f90). A primitive cell as crystallographic files have it,
-its first vector along x, shows it 4 of the 48 operations of rock salt, and pw.x computes six times as
-many k-points as are needed. What is computed does not depend on the orientation, so it is chosen here,
+those of a hexagon about z (PW/src/symm_base.f90). A primitive cell as it is read from a file of lengths
+and angles, its third vector along z, shows it 4 of the 48 operations of rock salt, and pw.x computes
+six times as many k-points as are needed. What is computed does not depend on the orientation, so it is chosen here,
 and what comes out is turned back into the axes of the structure given.
 """
 
@@ -46,12 +46,14 @@ class Orientation:
         """Whether the crystal is turned at all."""
         return self.operations > self.operations_before
 
-    def reason(self) -> str:
-        """Why, in words."""
-        return (
-            f"turned, so that pw.x sees {self.operations} rotations and not "
+    def reasons(self) -> dict[str, str]:
+        """Why it is turned, under the name of that choice; empty where it is not."""
+        if not self.turned:
+            return {}
+        return {
+            "orientation": f"turned, so that pw.x sees {self.operations} rotations and not "
             f"{self.operations_before}; results are in the axes of the structure given"
-        )
+        }
 
     def to_pw(self, structure: Structure) -> Structure:
         """The crystal as pw.x gets it."""
@@ -96,7 +98,10 @@ class Orientation:
 
 
 def orientation(structure: Structure) -> Orientation:
-    """The standard orientation of the lattice where that shows pw.x more, else the one given."""
+    """The standard orientation of the lattice where that shows pw.x more, else the one given.
+
+    Ref: the standard orientation is spglib's, DOI 10.1080/27660400.2024.2384822.
+    """
     found = symmetry_dataset(structure)
     as_given = Orientation(rotation=np.eye(3), operations=1, operations_before=1)
     if found is None:
