@@ -259,6 +259,18 @@ def result_from_dict(data: Mapping[str, Any]) -> EngineResult:
     )
 
 
+def write_result(result: EngineResult, output_dir: Path) -> None:
+    """Write ``result.json``, each value and each list on a line; :meth:`Engine.parse_output` reads it."""
+    rows = []
+    for key, value in result.as_dict().items():
+        if isinstance(value, Mapping):
+            inner = [f"\n  {json.dumps(name)}: {json.dumps(one)}" for name, one in value.items()]
+            rows.append(f"\n {json.dumps(key)}: {{{','.join(inner)}}}")
+        else:
+            rows.append(f"\n {json.dumps(key)}: {json.dumps(value)}")
+    write_text_atomically(output_dir / RESULT_FILE, f"{{{','.join(rows)}\n}}\n")
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """The whole file or none: written beside it, flushed to disk, renamed."""
     scratch = path.with_name(f".{path.name}.part")

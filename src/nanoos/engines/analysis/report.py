@@ -1,7 +1,5 @@
 """Analyses of a trajectory written down: numbers, tables and plots."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +49,10 @@ class AnalysisReport:
 
 def write_columns(path: Path, columns: Columns) -> None:
     """A CSV file with one header line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in zip(*columns.values(), strict=True):
-        writer.writerow([f"{value:.8g}" for value in row])
-    path.write_text(text.getvalue(), encoding="utf-8")
+    table = np.column_stack([np.asarray(values, dtype=np.float64) for values in columns.values()])
+    line = ",".join(["%.8g"] * table.shape[1]) + "\n"
+    rows = line * len(table) % tuple(table.ravel().tolist())
+    path.write_text(f"{','.join(columns)}\n{rows}", encoding="utf-8")
 
 
 def analyze(

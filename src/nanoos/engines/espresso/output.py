@@ -1,6 +1,5 @@
 """The output folder of a run: files that a person can read, the result last."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +8,7 @@ import numpy as np
 
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
-from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.espresso.choices import Choices
 from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
@@ -46,7 +45,7 @@ def write(
     stage_files = [name for stage in finding.stages for name in stage.files]
     names = (*texts, *finding.pictures, *stage_files, LOG_FILE, RESULT_FILE)
     result = _result(finding, choices, provenance, wall_time_s, files=names)
-    write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
+    write_result(result, output_dir)
     return result
 
 

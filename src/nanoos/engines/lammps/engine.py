@@ -243,6 +243,8 @@ class _Meanwhile:
     def __init__(self, follower: TrajectoryFollower) -> None:
         self._follower = follower
         self._loaded = False
+        self._energies: dict[int, float] = {}
+        self._n_read = 0
 
     def __call__(self, reader: ThermoReader, finished: bool) -> None:  # noqa: FBT001
         """Work on what there is."""
@@ -250,8 +252,9 @@ class _Meanwhile:
             self._loaded = True
             with suppress(ImportError):
                 import pymatgen.optimization.neighbors  # noqa: F401
-        energies = {int(row[0]): row[2] for row in reader.rows}
-        self._follower.poll(energies, last_step=reader.step, finished=finished)
+        self._energies |= {int(row[0]): row[2] for row in reader.rows[self._n_read :]}
+        self._n_read = len(reader.rows)
+        self._follower.poll(self._energies, last_step=reader.step, finished=finished)
 
 
 def _follower(case: Case, output_dir: Path, part: int, step: int) -> TrajectoryFollower:

@@ -1,7 +1,6 @@
 """The output folder of a run: tables, trajectory, plots, and the result last."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.engines.analysis import Trajectory, analyze
 from nanoos.engines.analysis.plots import time_series
 from nanoos.engines.analysis.report import write_columns
-from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.lammps.averages import averages
 from nanoos.engines.lammps.cell import LammpsCell
 from nanoos.engines.lammps.conventions import UnitSystem
@@ -140,8 +139,7 @@ def collect(
         files=tuple(f"{OUTPUT_DIR}/{name}" for name in files),
         wall_time_s=wall_time_s,
     )
-    path = written.folder / RESULT_FILE
-    write_text_atomically(path, json.dumps(result.as_dict(), indent=1) + "\n")
+    write_result(result, written.folder)
     return result
 
 

@@ -1,11 +1,10 @@
 """The output folder of a run: files that a person can read, the result last."""
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from nanoos.core.records import EngineResult, Provenance, triples
-from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.mlip.finding import Finding
 from nanoos.engines.run_files import ase_text, csv_text
 
@@ -33,7 +32,7 @@ def write(
     result = engine_result(
         finding, provenance, wall_time_s, files=(*texts, *finding.written, LOG_FILE, RESULT_FILE)
     )
-    write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
+    write_result(result, output_dir)
     return result
 
 

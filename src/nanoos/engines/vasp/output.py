@@ -1,6 +1,5 @@
 """The output folder of a run: files that a person can read, the result last."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
-from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_text_atomically
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.run_files import ase_text, computed_frame, csv_text
 from nanoos.engines.vasp.choices import Choices
 from nanoos.engines.vasp.reading import VaspRun
@@ -59,7 +58,7 @@ def write(output_dir: Path, finished: Finished) -> EngineResult:
         write_text_atomically(output_dir / name, text)
     files = (*texts, *finished.files, LOG_FILE, RESULT_FILE)
     result = result_of(finished, tuple(f"{OUTPUT_DIR}/{name}" for name in files))
-    write_text_atomically(output_dir / RESULT_FILE, json.dumps(result.as_dict(), indent=1) + "\n")
+    write_result(result, output_dir)
     return result
 
 
