@@ -6,7 +6,7 @@
 
 Each system and protocol is a job in a laboratory in FOLDER; `run` submits what is not there, tries
 again what failed, and works until all have ended. Interrupted or killed, it goes on where it was.
-`report` needs no pw.x and draws FOLDER/acwf.svg.
+`report` needs no pw.x, draws FOLDER/acwf.svg and writes the tables of the documentation to FOLDER/acwf.md.
 
 Protocols: `reference` is that of Bosoni et al., Nat. Rev. Phys. 6, 45 (2024), DOI
 10.1038/s42254-023-00655-3, as `verification-PBE-v1` of aiida-common-workflows has it for QE: PBE, not
@@ -29,8 +29,7 @@ import time
 import uuid
 from pathlib import Path
 
-import numpy as np
-
+from acwf_report import draw, show, table
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.espresso.eos_metrics import EosDistance, eos_distance
 from nanoos.engines.mlip.birch_murnaghan import BirchMurnaghan
@@ -56,9 +55,6 @@ PROTOCOLS = {
     "default": {},
     "trial": TRIAL,
 }
-SAME_PSEUDOS = "quantum_espresso-PseudoDojo-0.4-PBE-SR-standard-upf"
-MARKS = {"reference": "*", "coarse": "o", "default": "^", "trial": "x"}
-MOMENT = 0.05  # Bohr magnetons for each atom, from which on a crystal is magnetic
 SYSTEMS = (
     "Al-X/FCC", "Si-X/Diamond", "Li-X/BCC", "Na-X/BCC", "Mg-X/FCC", "C-X/Diamond", "Ge-X/Diamond",
     "Cu-X/FCC", "Ag-X/FCC", "Au-X/FCC", "Pt-X/FCC", "W-X/BCC", "Pb-X/FCC", "Ti-X/FCC", "Fe-X/BCC",
@@ -262,6 +258,7 @@ def report(arguments) -> None:
                 "moment": values.get("absolute_magnetization_bohr", 0.0)
                 / len(simulation.final_structure.species),
                 "cpu_s": values["cpu_s"],
+                "kdist": simulation.record["provenance"]["parameters"]["choices"]["kdist"],
                 "others": {code: as_row(distance) for code, distance in others.items()},
             }
         )
@@ -270,50 +267,8 @@ def report(arguments) -> None:
     path.write_text(json.dumps(rows, indent=1) + "\n")
     show(rows)
     draw(rows, arguments.work / "acwf.svg")
+    (arguments.work / "acwf.md").write_text(table(rows))
     print(f"Written to {path}")
-
-
-def draw(rows, path: Path) -> None:
-    """Epsilon of each crystal, beside the study's QE and all its codes."""
-    from matplotlib.figure import Figure
-
-    rows = [row for row in rows if "epsilon" in row and row["moment"] <= MOMENT]
-    names = list(dict.fromkeys(row["system"] for row in rows))
-    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    for place, name in enumerate(names):
-        of_it = [row for row in rows if row["system"] == name]
-        others = of_it[0]["others"]
-        every = [other["epsilon"] for other in others.values()]
-        axes.plot([place] * len(every), every, "_", color="#aaaaaa", ms=9)
-        if SAME_PSEUDOS in others:
-            axes.plot(
-                place, others[SAME_PSEUDOS]["epsilon"], "D", color="#b5651d", ms=6, mfc="none"
-            )
-        for row in of_it:
-            axes.plot(place, row["epsilon"], MARKS[row["protocol"]], color="#0b6e99", ms=5)
-    for label, mark, colour in (
-        ("other codes of the study", "_", "#aaaaaa"),
-        ("the study's QE, same pseudopotentials", "D", "#b5651d"),
-        *((f"here, {protocol}", MARKS[protocol], "#0b6e99") for protocol in PROTOCOLS
-          if any(row["protocol"] == protocol for row in rows)),
-    ):  # fmt: skip
-        axes.plot([], [], mark, color=colour, label=label, mfc="none" if mark == "D" else colour)
-    for limit, what in ((0.06, "excellent"), (0.20, "good")):
-        axes.axhline(limit, color="#2a9d8f", linewidth=0.8, linestyle=":")
-        axes.text(
-            len(names) + 0.5, limit, what, fontsize=7, va="bottom", ha="right", color="#2a9d8f"
-        )
-    axes.set_xlim(-0.6, len(names) + 0.6)
-    axes.set_yscale("log")
-    axes.set_xticks(
-        range(len(names)), [name.replace("-X", "") for name in names], rotation=45, ha="right"
-    )
-    axes.set_ylabel("ε from the all-electron average")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=2)
-    figure.savefig(path, metadata={"Date": None})
-    print(f"Drawn to {path}")
 
 
 def as_row(distance: EosDistance) -> dict[str, float]:
@@ -324,34 +279,6 @@ def as_row(distance: EosDistance) -> dict[str, float]:
         "b0_percent": distance.b0_percent,
         "b1_percent": distance.b1_percent,
     }
-
-
-def show(rows) -> None:
-    print(
-        f"{'system':14} {'protocol':10} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo: eps, nu   others' median eps"
-    )
-    for row in rows:
-        if "epsilon" not in row:
-            print(f"{row['system']:14} {row['protocol']:10} {row['state']} {row['error']}")
-            continue
-        same = row["others"].get(SAME_PSEUDOS)
-        beside = f"{same['epsilon']:.3f}, {same['nu']:.3f}" if same else "-"
-        median = float(np.median([other["epsilon"] for other in row["others"].values()]))
-        mark = "  magnetic: no reference" if row["moment"] > MOMENT else ""
-        print(
-            f"{row['system']:14} {row['protocol']:10} {row['v0_a3_per_atom']:8.3f} {row['b0_gpa']:7.1f} "
-            f"{row['b1']:5.2f} {row['epsilon']:6.3f} {row['nu']:6.3f}  {beside:>22} {median:10.3f}{mark}"
-        )
-    for protocol in PROTOCOLS:
-        values = [
-            row["epsilon"]
-            for row in rows
-            if row["protocol"] == protocol and "epsilon" in row and row["moment"] <= MOMENT
-        ]
-        if values:
-            print(
-                f"{protocol}: {len(values)} crystals, median epsilon {np.median(values):.3f}, largest {max(values):.3f}"
-            )
 
 
 def main() -> None:
