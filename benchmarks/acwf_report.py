@@ -6,6 +6,7 @@ import numpy as np
 
 SAME_PSEUDOS = "quantum_espresso-PseudoDojo-0.4-PBE-SR-standard-upf"
 MARKS = {"reference": "*", "coarse": "o", "default": "^", "trial": "x"}
+OFFSETS = {"reference": 0.0, "coarse": -0.2, "default": 0.2, "trial": 0.0}
 MOMENT = 0.05  # Bohr magnetons for each atom, from which on a crystal is magnetic
 PROTOTYPES = {"FCC": "fcc", "BCC": "bcc", "SC": "sc", "Diamond": "diamond"}
 HEAD = (
@@ -33,7 +34,8 @@ def draw(rows, path: Path) -> None:
                 place, others[SAME_PSEUDOS]["epsilon"], "D", color="#b5651d", ms=6, mfc="none"
             )
         for row in of_it:
-            axes.plot(place, row["epsilon"], MARKS[row["protocol"]], color="#0b6e99", ms=5)
+            there = place + OFFSETS[row["protocol"]]
+            axes.plot(there, row["epsilon"], MARKS[row["protocol"]], color="#0b6e99", ms=5)
     for label, mark, colour in (
         ("other codes of the study", "_", "#aaaaaa"),
         ("the study's QE, same pseudopotentials", "D", "#b5651d"),
