@@ -101,7 +101,7 @@ def table(rows) -> str:
             same = row["others"].get(SAME_PSEUDOS)
             every = [other["epsilon"] for other in row["others"].values()]
             cells = [
-                crystal_name(row["system"]),
+                crystal_name(row["system"]) + (" (magnetic)" if row["moment"] > MOMENT else ""),
                 f"{row['kdist']:.2g}",
                 f"{row['v0_a3_per_atom']:.3f}",
                 f"{row['b0_gpa']:.1f}",
@@ -112,9 +112,13 @@ def table(rows) -> str:
             ]
             lines.append(line(cells))
         compared = [r for r in done if r["moment"] <= MOMENT and SAME_PSEUDOS in r["others"]]
-        ours = np.median([row["epsilon"] for row in compared])
-        theirs = np.median([row["others"][SAME_PSEUDOS]["epsilon"] for row in compared])
-        closing = f"Median ε of {len(compared)} crystals: {ours:.3f}; the study's QE: {theirs:.3f}."
+        closing = "No crystal to compare with the study's QE."
+        if compared:
+            ours = np.median([row["epsilon"] for row in compared])
+            theirs = np.median([row["others"][SAME_PSEUDOS]["epsilon"] for row in compared])
+            closing = (
+                f"Median ε of {len(compared)} crystals: {ours:.3f}; the study's QE: {theirs:.3f}."
+            )
         text.append("\n".join((f"Protocol `{protocol}`:", "", *lines, "", closing, "")))
     return "\n".join(text)
 

@@ -1,5 +1,6 @@
 """``jobs`` and ``simulate``."""
 
+import resource
 import uuid
 
 import pytest
@@ -67,6 +68,23 @@ def test_files_are_copied(probe, services, run, tmp_path):
     refused = run("jobs", "files", probe, "--output", tmp_path / "file" / "there")
     assert refused.code == 2
     assert "Traceback" not in refused.err
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(probe, services, run, tmp_path):
+    content = bytes(range(256)) * 12_000
+    (services.job_files.run_dir(probe) / "trajectory.bin").write_bytes(content)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+    try:
+        refused = run("jobs", "files", probe, "-o", tmp_path / "there")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.code != 0
+    assert "trajectory.bin" in refused.err
+    assert "Traceback" not in refused.err
+    assert not list((tmp_path / "there").iterdir())
+    assert run("jobs", "files", probe, "-o", tmp_path / "there").code == 0
+    assert (tmp_path / "there" / "trajectory.bin").read_bytes() == content
 
 
 def test_files_of_a_job_without_any(probe, run, tmp_path, monkeypatch):
