@@ -1,6 +1,7 @@
 """pw.x for real, on two atoms of silicon with absurdly low cutoffs: seconds, not physics."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,14 @@ class TestEspressoWorkflows(EngineContract):
         assert bands.labels["valence_top_at"] == "G"
         lines = (folder / "output" / "bands.csv").read_text().splitlines()
         assert len(lines) == 1 + len(bands.series["path_distance_per_a"])
+
+    def test_volumes_share_an_fft_grid(self, runs):
+        folder, *_ = runs["equation_of_state"]
+        grids = {
+            re.search(r"FFT dimensions: *(\(.*\))", path.read_text())[1]
+            for path in (folder / "output").glob("eos-*.out")
+        }
+        assert len(grids) == 1
 
     def test_density_of_states_holds_all_bands(self, runs):
         _, dos, _ = runs["dos"]

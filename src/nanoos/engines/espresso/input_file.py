@@ -3,10 +3,12 @@
 Ref: INPUT_PW of Quantum ESPRESSO 7.2.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from nanoos.core.units import BOHR_A
 from nanoos.engines.espresso.choices import Choices
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_MASSES
@@ -107,6 +109,26 @@ def _namelists(task: PwTask) -> dict[str, dict[str, Value]]:
     for name, words in task.settings.items():
         found[name].update(words)
     return found
+
+
+def fft_grid(structure: Structure, choices: Choices) -> dict[str, int]:
+    """Keywords for the FFT grids that hold all plane waves of a cell; pw.x rounds up to its own sizes.
+
+    Args:
+        structure: The largest cell that they are for.
+        choices: Their cutoffs, Ry. A cutoff of the density over four times that of the
+            wavefunctions has two grids.
+    """
+
+    def points(cutoff_ry: float) -> list[int]:
+        per_length = math.sqrt(cutoff_ry) / BOHR_A / (2 * math.pi)
+        return [2 * int(per_length * length) + 1 for length in structure.lengths]
+
+    wfc, rho = choices.ecutwfc_ry, choices.ecutrho_ry
+    grid = dict(zip(("nr1", "nr2", "nr3"), points(rho), strict=True))
+    if rho > 4 * wfc:
+        grid |= zip(("nr1s", "nr2s", "nr3s"), points(4 * wfc), strict=True)
+    return grid
 
 
 def starting_magnetizations(choices: Choices, valences: Mapping[str, float]) -> dict[str, Value]:

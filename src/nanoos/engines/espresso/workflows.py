@@ -1,6 +1,6 @@
 """The workflows: which stages, and what is made of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +9,7 @@ from nanoos.core.errors import EngineError
 from nanoos.core.units import BOHR_A, GPA_PER_EV_A3, RYDBERG_EV
 from nanoos.engines.espresso.dos import density_of_states
 from nanoos.engines.espresso.gap import BandGap, band_gap
-from nanoos.engines.espresso.input_file import PwTask, Value
+from nanoos.engines.espresso.input_file import PwTask, Value, fft_grid
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
     DosParameters,
@@ -162,11 +162,15 @@ def run_bands(plan: Plan, parameters: BandsParameters) -> Finding:
 
 
 def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> Finding:
-    """Energy against volume; the crystal at the minimum is computed once more."""
+    """Energy against volume; the crystal at the minimum is computed once more.
+
+    All volumes have the FFT grid of the largest: pw.x would take a finer one from some volume on, and
+    the energy steps there by a tenth of a meV for each atom (Na2O at 96 Ry).
+    """
     free = parameters.relax_atoms and symmetry_freedom(plan.structure).positions
     share = 1.0 / (parameters.eos_points + 1)
 
-    def energy_at(name: str, structure: Structure) -> StageResult:
+    def energy_at(name: str, structure: Structure, grid: Mapping[str, int]) -> StageResult:
         task = PwTask(
             calculation="scf",
             structure=structure,
@@ -175,7 +179,7 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
             pseudo_dir=plan.task.pseudo_dir,
             outdir=plan.task.outdir,
             settings=plan.task.settings,
-        )
+        ).with_settings({"system": grid})
         if not free:
             return plan.run(name, task, share)
         return plan.run(
@@ -191,10 +195,9 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
     )
     for turn in range(2):
         prefix = "eos" if turn == 0 else "eos-moved"
-        stages = [
-            energy_at(f"{prefix}-v{i + 1}", centre.scaled_to_volume(centre.volume * float(ratio)))
-            for i, ratio in enumerate(ratios)
-        ]
+        cells = [centre.scaled_to_volume(centre.volume * float(ratio)) for ratio in ratios]
+        grid = fft_grid(cells[-1], plan.choices)
+        stages = [energy_at(f"{prefix}-v{i}", cell, grid) for i, cell in enumerate(cells, 1)]
         volumes = np.array([s.structure.volume for s in stages]) / centre.n_sites
         energies = np.array([s.xml.energy_ev for s in stages]) / centre.n_sites
         last = turn == 1 or not parameters.eos_recentre
@@ -211,7 +214,8 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
             break
         centre, extended = centre.scaled_to_volume(fit.volume_a3 * centre.n_sites), True
     nearest = stages[int(np.abs(volumes - fit.volume_a3).argmin())].structure
-    final = energy_at("eos-minimum", nearest.scaled_to_volume(fit.volume_a3 * nearest.n_sites))
+    lowest_cell = nearest.scaled_to_volume(fit.volume_a3 * nearest.n_sites)
+    final = energy_at("eos-minimum", lowest_cell, grid)
     fitted = tuple(fit.energy_at(volumes).tolist())
     series = {
         "volume_a3_per_atom": tuple(volumes.tolist()),
