@@ -59,12 +59,12 @@ SYSTEMS = (
     "Al-X/FCC", "Si-X/Diamond", "Li-X/BCC", "Na-X/BCC", "Mg-X/FCC", "C-X/Diamond", "Ge-X/Diamond",
     "Cu-X/FCC", "Ag-X/FCC", "Au-X/FCC", "Pt-X/FCC", "W-X/BCC", "Pb-X/FCC", "Ti-X/FCC", "Fe-X/BCC",
     "Be-XO", "Mg-XO", "Ca-XO", "Sr-XO", "Ba-XO", "Zn-XO", "Al-X2O3", "Si-XO2", "Ti-XO2", "Zr-XO2",
-    "Hf-XO2", "Li-X2O", "Na-X2O", "Cu-X2O",
+    "Ge-XO2", "Sn-XO2", "Hf-XO2", "Li-X2O", "Na-X2O", "Rb-X2O", "Cu-X2O", "Al-XO",
 )  # fmt: skip
 COARSER = {
     "C-X/Diamond": 0.25, "Si-X/Diamond": 0.25, "Be-XO": 0.25, "Mg-XO": 0.25, "Ca-XO": 0.25, "Sr-XO": 0.25,
     "Ba-XO": 0.25, "Zn-XO": 0.25, "Li-X2O": 0.25, "Na-X2O": 0.25, "Si-XO2": 0.25, "Ti-XO2": 0.25,
-    "Zr-XO2": 0.25, "Hf-XO2": 0.25, "Al-X2O3": 0.25,
+    "Zr-XO2": 0.25, "Hf-XO2": 0.25, "Al-X2O3": 0.25, "Ge-XO2": 0.25, "Sn-XO2": 0.25, "Rb-X2O": 0.25,
     "Ti-X/FCC": 0.15, "Fe-X/BCC": 0.15, "Cu-X/FCC": 0.15, "Ag-X/FCC": 0.15, "W-X/BCC": 0.15,
     "Pt-X/FCC": 0.15, "Au-X/FCC": 0.15, "Pb-X/FCC": 0.15, "Cu-X2O": 0.15,
 }  # fmt: skip
