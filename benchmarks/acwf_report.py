@@ -120,7 +120,23 @@ def table(rows) -> str:
                 f"Median ε of {len(compared)} crystals: {ours:.3f}; the study's QE: {theirs:.3f}."
             )
         text.append("\n".join((f"Protocol `{protocol}`:", "", *lines, "", closing, "")))
+        text.append("\n".join((*medians(compared), "")))
     return "\n".join(text)
+
+
+def medians(rows) -> list[str]:
+    """A table of the median epsilon of every code that has all crystals of ``rows``, and of ours."""
+    systems = {row["system"]: row["others"] for row in rows}
+    if not systems:
+        return []
+    every = set.intersection(*(set(others) for others in systems.values()))
+    found = {
+        code: np.median([others[code]["epsilon"] for others in systems.values()]) for code in every
+    }
+    found["here"] = np.median([row["epsilon"] for row in rows])
+    lines = [line(("code", f"median ε of {len(systems)} crystals")), "|---|---:|"]
+    lines += [line((code, f"{found[code]:.3f}")) for code in sorted(found, key=lambda c: found[c])]
+    return lines
 
 
 def line(cells) -> str:
