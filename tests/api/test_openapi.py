@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,28 @@ def test_every_post_documents_its_idempotency_key(app: FastAPI) -> None:
             names = [p["name"] for p in operations["post"]["parameters"]]
             assert "Idempotency-Key" in names, path
             assert "409" in operations["post"]["responses"], path
+
+
+def test_every_reference_leads_somewhere(app: FastAPI) -> None:
+    document = app.openapi()
+
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    found = set(references(document))
+    assert found
+    for reference in found:
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in node, reference
+            node = node[part]
 
 
 def fuzz(*options: str) -> None:

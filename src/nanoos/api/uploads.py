@@ -107,7 +107,7 @@ def only_one(name: str, data: bytes) -> Structure:
 
 def form_documentation(model: type[BaseModel], files: str, *, several: bool) -> Mapping[str, Any]:
     """OpenAPI content of a form with files and the fields of ``model``."""
-    schema = model.model_json_schema()
+    schema = _whole_schema(model)
     file: dict[str, Any] = {"type": "string", "format": "binary"}
     if several:
         file = {"type": "array", "items": file, "minItems": 1}
@@ -118,4 +118,24 @@ def form_documentation(model: type[BaseModel], files: str, *, several: bool) -> 
 
 def json_documentation(model: type[BaseModel]) -> Mapping[str, Any]:
     """OpenAPI content of a JSON body."""
-    return {_JSON: {"schema": model.model_json_schema()}}
+    return {_JSON: {"schema": _whole_schema(model)}}
+
+
+def _whole_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema without references: pydantic's point to where they are not in OpenAPI."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, list):
+            return [whole(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            node = parts[reference.removeprefix("#/$defs/")] | {
+                key: value for key, value in node.items() if key != "$ref"
+            }
+        return {key: whole(value) for key, value in node.items()}
+
+    return {key: whole(value) for key, value in schema.items()}

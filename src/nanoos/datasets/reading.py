@@ -69,7 +69,7 @@ def _table(path: Path, name: str, *, trusted: bool) -> Table:
     folder = path.parent if trusted else None
     suffix = bare_suffix(name)
     if path.is_dir() or name.lower().endswith(".zip"):
-        if is_cgcnn(path):
+        if is_cgcnn(path, name):
             return cgcnn_table(path, name=name)
         if path.is_dir():
             raise InvalidInputError(

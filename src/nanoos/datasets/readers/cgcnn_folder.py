@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from nanoos.core.errors import InvalidInputError, NanoosError, NotFoundError, StructureRefusedError
 from nanoos.datasets.readers.tables import Table
+from nanoos.datasets.readers.unpacking import DAMAGED, damaged
 from nanoos.structures.io.outcome import DEFAULT_LIMITS
 
 ID_PROP: Final = "id_prop.csv"
@@ -19,13 +20,17 @@ ID_PROP: Final = "id_prop.csv"
 ReadText = Callable[[str], str]
 
 
-def is_cgcnn(path: Path) -> bool:
-    """Whether a folder or a zip has an ``id_prop.csv``."""
+def is_cgcnn(path: Path, name: str) -> bool:
+    """Whether a folder or a zip has an ``id_prop.csv``.
+
+    Raises:
+        InvalidInputError: the zip is damaged.
+    """
     if path.is_dir():
         return (path / ID_PROP).is_file()
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
+    with _archive(path, name) as archive:
         return any(PurePosixPath(member).name == ID_PROP for member in archive.namelist())
 
 
@@ -36,9 +41,10 @@ def cgcnn_table(path: Path, *, name: str) -> Table:
     the caller says which property each is.
 
     Raises:
-        InvalidInputError: ``id_prop.csv`` is empty.
+        InvalidInputError: ``id_prop.csv`` is empty, or cannot be unpacked.
     """
-    read, text = _opened(path)
+    read = _in_folder(path) if path.is_dir() else _in_zip(path, name)
+    text = read(ID_PROP)
     lines = [line for line in csv.reader(io.StringIO(text)) if any(line)]
     if not lines:
         raise InvalidInputError(f"{ID_PROP} of {name} is empty.", hint="Give id,value rows.")
@@ -60,12 +66,6 @@ def cgcnn_table(path: Path, *, name: str) -> Table:
     )
 
 
-def _opened(path: Path) -> tuple[ReadText, str]:
-    """A function that gives a file beside ``id_prop.csv``, and the text of that one."""
-    read = _in_folder(path) if path.is_dir() else _in_zip(path)
-    return read, read(ID_PROP)
-
-
 def _in_folder(folder: Path) -> ReadText:
     root = folder.resolve()
 
@@ -80,8 +80,15 @@ def _in_folder(folder: Path) -> ReadText:
     return read
 
 
-def _in_zip(path: Path) -> ReadText:
-    archive = zipfile.ZipFile(path)
+def _archive(path: Path, name: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise damaged(name, error) from error
+
+
+def _in_zip(path: Path, archive_name: str) -> ReadText:
+    archive = _archive(path, archive_name)
     inside = {PurePosixPath(member.filename).name: member for member in archive.infolist()}
 
     def read(name: str) -> str:
@@ -90,7 +97,10 @@ def _in_zip(path: Path) -> ReadText:
             raise _missing(name)
         if member.file_size > DEFAULT_LIMITS.max_file_bytes:
             raise _too_large(name)
-        return archive.read(member).decode("utf-8", errors="replace")
+        try:
+            return archive.read(member).decode("utf-8", errors="replace")
+        except DAMAGED as error:
+            raise damaged(f"{name} in {archive_name}", error) from error
 
     return read
 

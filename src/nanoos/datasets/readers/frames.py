@@ -35,7 +35,7 @@ def frames_table(path: Path, *, name: str) -> Table:
     Raises:
         InvalidInputError: the file has no frame that can be read.
     """
-    stream = unpacked(path)
+    stream = unpacked(path, name)
     records = _records(stream)
     before: list[Mapping[str, Any] | NanoosError] = []
     for record in records:

@@ -79,6 +79,8 @@ class JsonCursor:
                 continue
             except RecursionError:
                 raise self._broken("nested too deeply") from None
+            except ValueError as error:  # a whole number of thousands of digits
+                raise self._broken(str(error)) from None
             if end == len(self._buffer) and self._more():
                 continue  # a number may go on
             self._at = end

@@ -1,9 +1,9 @@
 """Rows of tables: parquet, CSV, JSON lines and JSON arrays, with a column of structures."""
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,7 +21,7 @@ from nanoos.datasets.property_columns import (
 from nanoos.datasets.readers.cells import refusal_of, structure_of_cell
 from nanoos.datasets.readers.json_stream import JsonCursor
 from nanoos.datasets.readers.options import ReadOptions
-from nanoos.datasets.readers.unpacking import unpacked
+from nanoos.datasets.readers.unpacking import unpacked_text
 from nanoos.datasets.rows import DatasetRow, RefusedRow, RowSource, RowStream
 
 _BATCH: Final = 500
@@ -204,14 +204,17 @@ def parquet_table(path: Path, *, name: str, folder: Path | None = None) -> Table
 
 def csv_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
     """A CSV file (``.gz`` too) with names in its first line; ``;`` and tab are understood."""
-    stream = _text(path)
+    stream = unpacked_text(path, name)
     csv.field_size_limit(_LONGEST_CELL)
-    first = stream.readline()
-    delimiter = max(",;\t", key=first.count)
-    columns = next(csv.reader([first], delimiter=delimiter), [])
-    if not columns:
-        stream.close()
-        raise InvalidInputError(f"{name} is empty.", hint="The first line names the columns.")
+    with _closed_on_error(stream):
+        first = stream.readline()
+        delimiter = max(",;\t", key=first.count)
+        try:
+            columns = next(csv.reader([first], delimiter=delimiter), [])
+        except csv.Error as error:
+            raise _bad_line(str(error), 1) from error
+        if not columns:
+            raise InvalidInputError(f"{name} is empty.", hint="The first line names the columns.")
 
     def records() -> Iterator[Record | NanoosError]:
         with stream:
@@ -221,7 +224,7 @@ def csv_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
                     cells = next(reader)
                 except StopIteration:
                     return
-                except (csv.Error, UnicodeDecodeError) as error:
+                except csv.Error as error:
                     yield _bad_line(str(error), reader.line_num + 1)
                     continue
                 if len(cells) == len(columns):
@@ -235,17 +238,17 @@ def csv_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
 
 def json_lines_table(path: Path, *, name: str, folder: Path | None = None) -> Table:
     """One JSON object on each line (``.gz`` too); the first one names the columns."""
-    stream = _text(path)
-    first = next((line for line in stream if line.strip()), "")
-    try:
-        columns = list(json.loads(first))
-    except (ValueError, TypeError) as error:
-        stream.close()
-        raise InvalidInputError(
-            f"The first line of {name} is no JSON object: {error}.",
-            hint="Give one object on each line.",
-            code="malformed_file",
-        ) from error
+    stream = unpacked_text(path, name)
+    with _closed_on_error(stream):
+        first = next((line for line in stream if line.strip()), "")
+        try:
+            columns = list(json.loads(first))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidInputError(
+                f"The first line of {name} is no JSON object: {error}.",
+                hint="Give one object on each line.",
+                code="malformed_file",
+            ) from error
 
     def records() -> Iterator[Record | NanoosError]:
         with stream:
@@ -263,12 +266,9 @@ def json_table(path: Path, *, name: str) -> Table:
     The first is how JARVIS publishes (``jdft_3d``), the second how matbench does: ``{"index":
     [...], "columns": [...], "data": [[cell, ...], ...]}``, ``columns`` before ``data``.
     """
-    stream = _text(path)
-    try:
+    stream = unpacked_text(path, name)
+    with _closed_on_error(stream):
         columns, rows = _json_rows(JsonCursor(stream, name), name)
-    except BaseException:
-        stream.close()
-        raise
     return Table(name=name, columns=columns, records=_closing(stream, rows), close=stream.close)
 
 
@@ -340,6 +340,15 @@ def _closing(
         yield from records
 
 
+@contextmanager
+def _closed_on_error(stream: IO[str]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        stream.close()
+        raise
+
+
 def _object(line: str, number: int) -> Record | NanoosError:
     try:
         found = json.loads(line)
@@ -353,7 +362,3 @@ def _bad_line(what: str, line: int | None) -> InvalidInputError:
     return InvalidInputError(
         f"{place} cannot be read: {what}.", hint="Correct the row.", code="malformed_row"
     )
-
-
-def _text(path: Path) -> IO[str]:
-    return io.TextIOWrapper(unpacked(path), encoding="utf-8-sig", newline="")
