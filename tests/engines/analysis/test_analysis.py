@@ -229,6 +229,24 @@ def test_a_report_is_numbers_tables_and_plots(tmp_path):
         analyze(moving, tmp_path, which=("magic",))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0\nno atoms\n",
+        '1\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 time_fs=0\nAr nan 0 0\n',
+        '1\nLattice="nan 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 time_fs=0\nAr 0 0 0\n',
+        "1\nLattice",
+    ],
+)
+def test_a_file_without_frames_to_follow_is_refused(tmp_path, text):
+    file = tmp_path / "run.extxyz"
+    file.write_text(text)
+    with pytest.raises(InvalidInputError) as caught:
+        read_trajectory(file)
+    assert caught.value.error_code in {"unreadable_trajectory", "no_cell"}
+
+
 def test_the_command_line_analyses_a_file(tmp_path, capsys):
     from ase import Atoms
     from ase.io import write

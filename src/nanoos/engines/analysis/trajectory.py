@@ -112,6 +112,12 @@ def read_trajectory(path: Path, *, interval_fs: float | None = None) -> Trajecto
             hint="Give extended XYZ or another format that ASE reads.",
             code="unreadable_trajectory",
         ) from error
+    if not frames or len(frames[0]) == 0:
+        raise InvalidInputError(
+            f"{path.name} holds no atoms.",
+            hint="The run may have ended before its first frame.",
+            code="unreadable_trajectory",
+        )
     species = tuple(frames[0].get_chemical_symbols())
     if any(tuple(frame.get_chemical_symbols()) != species for frame in frames):
         raise InvalidInputError(
@@ -123,16 +129,24 @@ def read_trajectory(path: Path, *, interval_fs: float | None = None) -> Trajecto
     if all("velocities" in frame.arrays for frame in frames):
         velocities = np.array([frame.arrays["velocities"] for frame in frames])
     cells = np.array([frame.cell.array for frame in frames], dtype=np.float64)
+    positions = np.array([frame.positions for frame in frames], dtype=np.float64)
+    times = _times(frames, path, interval_fs)
+    numbers = [cells, positions, times, *([] if velocities is None else [velocities])]
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise InvalidInputError(
+            f"{path.name} has numbers that are not finite.",
+            hint="The run blew up or the file is damaged: look at its last frames.",
+            code="unreadable_trajectory",
+        )
     if np.any(np.abs(np.linalg.det(cells)) < 1e-6):  # noqa: PLR2004  Å^3
         raise InvalidInputError(
             f"{path.name} has frames without a periodic cell.",
             hint="The analysis is for periodic systems.",
             code="no_cell",
         )
-    positions = np.array([frame.positions for frame in frames], dtype=np.float64)
     return Trajectory(
         species=species,
-        times_fs=_times(frames, path, interval_fs),
+        times_fs=times,
         cells=cells,
         positions=unwrapped(positions, cells),
         velocities=velocities,
