@@ -269,6 +269,7 @@ def test_snap_by_its_files_is_the_shipped_script(engine, tmp_path):
         ({"potential": "/etc/passwd"}, InvalidInputError, "no name of a potential"),
         ({"potential": "NiO.eam.fs"}, InvalidInputError, "variable charges"),
         ({"potential": "README"}, InvalidInputError, "format"),
+        ({"potential": "x" * 2000}, InvalidInputError, "no name of a potential"),
         ({"potential": "LJ"}, InvalidInputError, "does not cover"),
         ({"potential": COPPER, "repeats": [1, 1, 1]}, InvalidInputError, "One atom"),
         ({"potential": COPPER, "repeats": [100, 100, 100]}, InvalidInputError, "atoms"),
@@ -305,6 +306,27 @@ def test_refused_before_anything_is_written(engine, tmp_path, parameters, error,
         engine.run(fcc(), {"workflow": "MD_NVT_LAMMPS", **parameters}, tmp_path)
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"analysis": [[]]},
+        {"analysis": {"rdf": 1}},
+        {"schedule": {"a": 1}},
+        {"num_steps": float("inf")},
+        {"schedule": [0, 0, 0, 0]},
+    ],
+)
+def test_values_of_a_wrong_kind_are_refused(engine, parameters):
+    with pytest.raises(InvalidInputError) as caught:
+        engine.validate(fcc(), {"workflow": "MD_ANNEAL_LAMMPS", "potential": COPPER, **parameters})
+    assert next(iter(parameters)) in caught.value.message
+
+
+def test_an_analysis_named_twice_is_made_once(engine):
+    chosen = engine.validate(fcc(), {"potential": COPPER, "analysis": ["msd", "rdf", "msd"]})
+    assert chosen.analysis == ("msd", "rdf")
 
 
 def test_the_hint_names_what_covers_the_structure(engine):

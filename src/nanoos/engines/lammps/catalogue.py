@@ -22,7 +22,7 @@ SNAP_SCRIPT: Final = ".snap"
 MEAM: Final = ".meam"
 _HEADER_CHARACTERS: Final = 1 << 14
 _MAX_BYTES: Final = 500 << 20
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
 MEAM_LIBRARIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "AlSiMgCuFe.meam": (
@@ -92,7 +92,7 @@ def find_file(name: str) -> Path:
     """
     if not _PLAIN_NAME.fullmatch(name):
         raise InvalidInputError(
-            f"{name!r} is no name of a potential file.",
+            f"{name[:80]!r} is no name of a potential file.",
             hint=f"Put the file into {own_potential_dir()} and give its name alone.",
             code="invalid_potential",
         )

@@ -173,12 +173,10 @@ class DynamicsParameters(LammpsParameters):
     vdos_duration: float = Field(default=5.0, gt=0, le=100)
     """Last part of the run that is used for vdos, ps; the resolution is two over it."""
 
-    @model_validator(mode="before")
+    @field_validator("analysis")
     @classmethod
-    def _unique_analysis(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("analysis"), list | tuple):
-            return {**given, "analysis": tuple(dict.fromkeys(given["analysis"]))}
-        return given
+    def _each_once(cls, analysis: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
+        return tuple(dict.fromkeys(analysis))
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
@@ -286,7 +284,7 @@ class AnnealParameters(DynamicsParameters):
         schedule = given.get("schedule", (0.2, 0.2, 0.4, 0.2))
         try:
             kept = 0.8 * float(schedule[3]) / sum(map(float, schedule)) * int(steps)
-        except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        except (TypeError, ValueError, LookupError, ArithmeticError):
             return given  # the fields themselves say what is wrong with them
         return {**given, "equilibration_steps": max(0, int(steps) - max(1, round(kept)))}
 
