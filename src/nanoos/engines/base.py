@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.core.records import EngineResult, Provenance, triples
@@ -33,6 +33,11 @@ class EngineParameters(BaseModel):
 
     workflow: str
     """What to do; the engine says which workflows it has."""
+
+
+_Repeat = Annotated[int, Field(ge=1, le=10_000)]
+Repeats = tuple[_Repeat, _Repeat, _Repeat]
+"""How often a cell is repeated along its vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What a calculation will take, roughly, before it is begun."""
 
 from dataclasses import dataclass
-from math import log2, pi
+from math import log2, pi, prod
 from typing import Any, Final
 
 import numpy as np
@@ -93,7 +93,7 @@ def irreducible_points(
 
     from nanoos.structures.symmetry import quiet_spglib
 
-    total = int(np.prod(mesh))
+    total = prod(mesh)
     cell: Any = (structure.lattice, structure.frac_coords, np.array(kinds) + 1)
     with quiet_spglib():
         try:

@@ -1,5 +1,6 @@
 """Cells as LAMMPS wants them: lower triangular, right-handed, and large enough."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ def supercell(structure: Structure, repeats: tuple[int, int, int]) -> Structure:
     Raises:
         InvalidInputError: more than :data:`MAX_ATOMS` atoms.
     """
-    n = int(np.prod(repeats))
+    n = math.prod(repeats)
     if n * structure.n_sites > MAX_ATOMS:
         raise InvalidInputError(
             f"The simulation cell would have {n * structure.n_sites:,} atoms "

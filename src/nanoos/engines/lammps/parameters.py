@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nanoos.engines.base import EngineParameters
+from nanoos.engines.base import EngineParameters, Repeats
 from nanoos.potentials import POTENTIALS
 
 LENNARD_JONES: Final = "lj/cut"
@@ -80,7 +80,7 @@ class LammpsParameters(EngineParameters):
     """Several potentials, instead of ``potential``."""
     hybrid_mode: Literal["overlay", "exclusive"] = "overlay"
     """``overlay`` adds what acts on the same pair, ``exclusive`` allows one for each pair."""
-    repeats: tuple[int, int, int] | None = None
+    repeats: Repeats | None = None
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     min_length: float = Field(default=0.0, ge=0, le=500)
     """The cell is repeated until no two faces are nearer than this, Å."""
@@ -105,13 +105,6 @@ class LammpsParameters(EngineParameters):
         if name.casefold() in {"lj", LENNARD_JONES}:
             return LENNARD_JONES
         return POTENTIALS.canonical_name(name) if name in POTENTIALS else name
-
-    @field_validator("repeats")
-    @classmethod
-    def _positive(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if value is not None and min(value) < 1:
-            raise ValueError("repeats count from 1")
-        return value
 
 
 class SinglePointParameters(LammpsParameters):

@@ -7,6 +7,7 @@ chains of NPT begin anew.
 """
 
 import json
+import math
 import os
 import time
 import zipfile
@@ -85,7 +86,7 @@ def simulation_cell(structure: Structure, parameters: DynamicsParameters) -> Str
         InvalidInputError: codes ``one_atom``, ``too_many_atoms``, ``too_many_frames``.
     """
     repeats = parameters.repeats or repeats_for(structure, parameters.min_length)
-    n_atoms = structure.n_sites * int(np.prod(repeats))
+    n_atoms = structure.n_sites * math.prod(repeats)
     if n_atoms < 2:  # noqa: PLR2004
         raise InvalidInputError(
             "One atom alone has no temperature.", hint="Set repeats or min_length.", code="one_atom"

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nanoos.engines.base import EngineParameters
+from nanoos.engines.base import EngineParameters, Repeats
 from nanoos.potentials import DEFAULT_POTENTIAL, POTENTIALS
 
 
@@ -90,7 +90,7 @@ class PhononParameters(_Curvature):
     """How far an atom is moved, Å. Smaller ones meet the rounding of single precision."""
     min_length: float = Field(default=9.0, gt=0, le=100)
     """Faces of the supercell are at least so far apart, Å."""
-    repeats: tuple[int, int, int] | None = None
+    repeats: Repeats | None = None
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     max_atoms: int = Field(default=600, ge=1, le=20_000)
     """A supercell with more atoms is refused."""
@@ -103,13 +103,6 @@ class PhononParameters(_Curvature):
     """Thermal properties are given from 0 K to this, K."""
     temperature_step: float = Field(default=10.0, gt=0, le=1000)
     """K."""
-
-    @field_validator("repeats")
-    @classmethod
-    def _positive(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if value is not None and min(value) < 1:
-            raise ValueError("repeats count from 1")
-        return value
 
 
 Analysis = Literal["rdf", "msd", "vdos"]
@@ -150,7 +143,7 @@ class DynamicsParameters(MLIPParameters):
     """Of the initial velocities and of random thermostats."""
     min_length: float = Field(default=9.0, ge=0, le=200)
     """The cell is repeated until no two faces are nearer than this, Å."""
-    repeats: tuple[int, int, int] | None = None
+    repeats: Repeats | None = None
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     max_atoms: int = Field(default=2000, ge=2, le=20_000)
     """A simulation cell with more atoms is refused."""
@@ -158,13 +151,6 @@ class DynamicsParameters(MLIPParameters):
     """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
     rdf_cutoff: float = Field(default=8.0, gt=0, le=30)
     """Largest distance of the radial distribution, Å; may exceed half the cell."""
-
-    @field_validator("repeats")
-    @classmethod
-    def _positive(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
-        if value is not None and min(value) < 1:
-            raise ValueError("repeats count from 1")
-        return value
 
     @field_validator("analysis")
     @classmethod
