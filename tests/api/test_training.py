@@ -106,10 +106,11 @@ def test_a_network_is_trained_anew_once_there_are_enough_new_rows(
         ({"colour": "blue"}, 422),
         ({"targets": "hardness"}, 404),
         ({"dataset": "/etc/passwd"}, 404),
+        ({"model": "CGCNN", "parameters": {}, "init_from": "~nobody-of-this-name/m"}, 404),
         ({"min_rows": 1000}, 422),
         ({"freeze_trunk": True}, 422),
     ],
-    ids=["range", "unknown_key", "target", "path", "rows", "together"],
+    ids=["range", "unknown_key", "target", "path", "home", "rows", "together"],
 )
 def test_what_cannot_work_is_refused(ann, dataset, changes, status):
     answer = ann.client.post("/api/v1/ml/train", json=BODY | changes)

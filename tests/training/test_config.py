@@ -80,8 +80,9 @@ def test_paths_in_a_file_are_taken_from_its_folder(tmp_path: Path):
     file = tmp_path / "train.yaml"
     file.write_text("name: a\ndataset: rows.parquet\ntarget: bandgap\n")
     assert load_training_config(file).dataset == str(tmp_path / "rows.parquet")
-    file.write_text("name: a\ndataset: elsewhere\ntarget: bandgap\n")
-    assert load_training_config(file).dataset == "elsewhere"
+    for name in ("elsewhere", "x" * 300, "~nobody-of-this-name/rows.parquet"):
+        file.write_text(f"name: a\ndataset: {name}\ntarget: bandgap\n")
+        assert load_training_config(file).dataset == name
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):

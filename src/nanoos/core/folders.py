@@ -40,3 +40,17 @@ def set_data_dir(place: Path | Callable[[], Path] | None) -> None:
 def data_dir() -> Path:
     """The folder of database, artifacts, models and tools; it need not exist."""
     return _locate()
+
+
+def existing_path(text: str, *, beside: Path | None = None) -> Path | None:
+    """The file or folder that a text names, None where there is none.
+
+    Args:
+        text: What may be a path, ``~`` understood, or something else altogether.
+        beside: Where a relative path begins; the current folder by default.
+    """
+    try:
+        path = (beside or Path()) / Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a NUL
+        return None

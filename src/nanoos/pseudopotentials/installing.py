@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from nanoos.core.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from nanoos.core.folders import existing_path
 from nanoos.pseudopotentials.archive import read_members
 from nanoos.pseudopotentials.family import FamilyInfo, PseudopotentialFamily
 from nanoos.pseudopotentials.fetching import Progress, fetch
@@ -69,8 +70,8 @@ def install_family(
     """
     tell = progress or _untold
     given = label or Label()
-    path = Path(what).expanduser()
-    if path.exists():
+    path = existing_path(str(what))
+    if path is not None:
         return _from_disk(path, given, tell)
     known = _known(str(what))
     if known is None:

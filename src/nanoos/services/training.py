@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nanoos.core.errors import ConfigError, ConflictError, InvalidInputError, NotFoundError
+from nanoos.core.folders import existing_path
 from nanoos.db import ArtifactStore, Database, DatasetTable, JobTable
 from nanoos.db.jobs import RUNNING, TERMINAL_STATES
 from nanoos.services.access import Principal, visible
@@ -167,7 +168,7 @@ class TrainingService:
             counts = {name: known.get("count", 0) for name, known in row.statistics.items()}
             check_labels(config, row.name, {name: counts.get(name, 0) for name in row.targets})
             return row.id
-        if allow_local_files and Path(config.dataset).expanduser().exists():
+        if allow_local_files and existing_path(config.dataset):
             return None
         raise NotFoundError(
             f"There is no data set {config.dataset!r}.",
@@ -230,8 +231,8 @@ class TrainingService:
         Raises:
             NotFoundError: neither a model nor (where allowed) a file.
         """
-        path = Path(name).expanduser()
-        if allow_local_files and path.is_file():
+        path = existing_path(name) if allow_local_files else None
+        if path is not None and path.is_file():
             return path
         return self._registry.checkpoint_file(self._registry.find(name))
 

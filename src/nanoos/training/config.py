@@ -10,6 +10,7 @@ import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nanoos.core.errors import ConfigError, NotFoundError
+from nanoos.core.folders import existing_path
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 MAX_FILE_BYTES: Final = 1 << 20
@@ -213,8 +214,8 @@ def load_training_config(path: Path) -> TrainingConfig:
         raise ConfigError(f"{path} is not YAML: {error}.") from error
     config = parse_training_config(document, source=str(path))
     absolute = {
-        key: str(beside.resolve())
+        key: str(found.resolve())
         for key, value in (("dataset", config.dataset), ("init_from", config.init_from))
-        if value and (beside := path.absolute().parent / Path(value).expanduser()).exists()
+        if value and (found := existing_path(value, beside=path.absolute().parent))
     }
     return config.model_copy(update=absolute)
