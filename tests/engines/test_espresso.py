@@ -1,5 +1,6 @@
 """pw.x for real, on two atoms of silicon with absurdly low cutoffs: seconds, not physics."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -25,6 +26,8 @@ from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.saved_stages import SCRATCH
 from nanoos.engines.espresso.stdout import PwOutput
 from nanoos.engines.espresso.xml_output import read_pw_xml
+from nanoos.pseudopotentials import get_family
+from nanoos.pseudopotentials.tails import with_coulomb_tail
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
 from nanoos.testing.processes import running
@@ -65,7 +68,14 @@ class TestEspresso(EngineContract):
         assert parameters["level_of_theory"]["functional"] == "PBE"
         assert "PseudoDojo" in parameters["level_of_theory"]["reference"]
         name, sha256 = parameters["pseudopotentials"]["files"]["Si"]
-        assert result.provenance.inputs_sha256[name] == sha256
+        family = get_family("PseudoDojo-0.4.1-PBE-SR-standard")
+        installed = family.verified_bytes("Si")
+        assert hashlib.sha256(installed).hexdigest() == sha256
+        used = (folder / "input" / name).read_bytes()
+        assert used == with_coulomb_tail(installed, 4)
+        assert result.provenance.inputs_sha256[name] == hashlib.sha256(used).hexdigest()
+        assert parameters["pseudopotentials"]["coulomb_tails"] == ["Si"]
+        assert parameters["level_of_theory"]["reference"].endswith("Coulomb tails")
         assert result.provenance.software["quantum-espresso"]
         assert result.labels["why_spin"]
         assert not (folder / "output" / SCRATCH).exists()

@@ -49,6 +49,7 @@ from nanoos.engines.espresso.parameters import (
 from nanoos.engines.espresso.paths import path_points
 from nanoos.engines.espresso.plan import Finding, Plan
 from nanoos.engines.espresso.program import EspressoProgram, find_program
+from nanoos.engines.espresso.pseudo_files import family_record, pseudo_file
 from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
 from nanoos.engines.espresso.stage_run import StageResult, Surroundings
 from nanoos.engines.espresso.stages import run_stage
@@ -168,7 +169,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         checked = self.validate(structure, parameters)
         setting = _setting(structure, checked, work_dir / INPUT_DIR, work_dir / OUTPUT_DIR)
         family = setting.family
-        contents = {s: family.verified_bytes(s) for s in dict.fromkeys(structure.species)}
+        contents = {s: pseudo_file(family, s, checked) for s in dict.fromkeys(structure.species)}
         input_dir = write_input(structure, checked, work_dir)
         for symbol, data in contents.items():
             _write_bytes(input_dir / family.pseudos[symbol].file, data)
@@ -176,7 +177,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         write_text_atomically(input_dir / INPUT_FILE, pw_input(task))
         document = {
             "choices": setting.choices.as_dict(),
-            "pseudopotentials": _family_record(family, structure),
+            "pseudopotentials": family_record(family, structure, checked),
         }
         write_text_atomically(input_dir / CHOICES_FILE, json.dumps(document, indent=1) + "\n")
         return input_dir
@@ -332,6 +333,8 @@ def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
 def _provenance(setting: _Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:
     version = finding.final.xml.version
     family = setting.family
+    record = family_record(family, setting.structure, setting.parameters)
+    tails = ", Coulomb tails" if record["coulomb_tails"] else ""
     here, there = setting.input_dir.name, setting.output_dir.name
     return Provenance(
         producer="QE/pw.x",
@@ -342,9 +345,9 @@ def _provenance(setting: _Setting, finding: Finding, inputs: Mapping[str, str]) 
             "level_of_theory": {
                 "functional": family.info.functional,
                 "corrections": "none",
-                "reference": f"pseudopotentials {family.name}",
+                "reference": f"pseudopotentials {family.name}{tails}",
             },
-            "pseudopotentials": _family_record(family, setting.structure),
+            "pseudopotentials": record,
             "choices": setting.choices.as_dict(),
         },
         software={"nanoos": __version__, "quantum-espresso": version},
@@ -352,19 +355,6 @@ def _provenance(setting: _Setting, finding: Finding, inputs: Mapping[str, str]) 
         f"cd {here} && {shown_command(setting.program.command)} -in {INPUT_FILE}",
         inputs_sha256=dict(inputs),
     )
-
-
-def _family_record(family: PseudopotentialFamily, structure: Structure) -> dict[str, Any]:
-    pseudos = family.of(structure.species)
-    return {
-        "family": family.name,
-        "version": family.info.version,
-        "functional": family.info.functional,
-        "relativistic": family.info.relativistic,
-        "license": family.info.license,
-        "citation": family.info.citation,
-        "files": {symbol: [one.file, one.sha256] for symbol, one in pseudos.items()},
-    }
 
 
 def _begin(output_dir: Path, inputs: Mapping[str, str]) -> None:

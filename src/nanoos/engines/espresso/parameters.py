@@ -22,6 +22,8 @@ class EspressoParameters(DftParameters):
     """Cutoff of the wavefunctions, Ry."""
     ecutrho_ry: float | None = Field(default=None, ge=20, le=12000)
     """Cutoff of the density, Ry."""
+    local_tail: Literal["coulomb", "as_given"] = "coulomb"
+    """Local potential of ONCVPSP's files behind 6 Bohr: the ion's -2Z/r, or what the file holds."""
     kshift: tuple[Literal[0, 1], Literal[0, 1], Literal[0, 1]] = (0, 0, 0)
     """1 moves the mesh by half a step; (0, 0, 0) goes through Gamma."""
     occupations: Literal["auto", "smearing", "fixed"] = "auto"
