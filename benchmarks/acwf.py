@@ -2,11 +2,13 @@
 
     python benchmarks/acwf.py run --work FOLDER [--systems Al-X/FCC ...] [--protocol reference]
     python benchmarks/acwf.py run --work FOLDER --protocol coarse
-    python benchmarks/acwf.py report --work FOLDER
+    python benchmarks/acwf.py report [--work FOLDER] --output FOLDER
 
 Each system and protocol is a job in a laboratory in FOLDER; `run` submits what is not there, tries
-again what failed, and works until all have ended. Interrupted or killed, it goes on where it was.
-`report` needs no pw.x, draws FOLDER/acwf.svg and writes the tables of the documentation to FOLDER/acwf.md.
+again what failed, and works until all have ended. Interrupted or killed, it goes on where it was. What has
+ended is kept in `--results`, which is `benchmarks/acwf_results.json`, and is not computed again; with a file of
+your own everything is. `report` needs no pw.x: it adds what a laboratory has to the results, draws acwf.svg and
+writes the tables of the documentation to acwf.md.
 
 Protocols: `reference` is that of Bosoni et al., Nat. Rev. Phys. 6, 45 (2024), DOI
 10.1038/s42254-023-00655-3, as `verification-PBE-v1` of aiida-common-workflows has it for QE: PBE, not
@@ -38,6 +40,7 @@ from nanoos.structures import Structure
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 DATA = SHARED / "data" / "acwf_eos"
 PSEUDOS = SHARED / "pseudos" / "pseudodojo_pbe_sr_v0.4.1_standard.tar.xz"
+RESULTS = Path(__file__).with_name("acwf_results.json")
 REFERENCE = "AE-average"
 REFERENCE_PROTOCOL = {
     "accuracy": "high",
@@ -69,6 +72,7 @@ COARSER = {
     "Pt-X/FCC": 0.15, "Au-X/FCC": 0.15, "Pb-X/FCC": 0.15, "Cu-X2O": 0.15,
 }  # fmt: skip
 """k-points of ``coarse`` that are farther apart, Å^-1."""
+ENDED = {"completed", "failed", "cancelled"}
 QUICK = ("Al-X/FCC", "Si-X/Diamond")
 
 
@@ -92,14 +96,14 @@ def curve(row) -> BirchMurnaghan:
     )
 
 
-def curve_of_values(values) -> BirchMurnaghan:
+def curve_of_result(found: dict) -> BirchMurnaghan:
     return BirchMurnaghan(
         energy_ev=0.0,
-        volume_a3=values["equilibrium_volume_a3_per_atom"],
-        bulk_modulus_gpa=values["bulk_modulus_gpa"],
-        bulk_modulus_derivative=values["bulk_modulus_derivative"],
-        rmse_ev=values["fit_rmse_ev_per_atom"],
-        r2=values["fit_r2"],
+        volume_a3=found["v0_a3"],
+        bulk_modulus_gpa=found["b0_gpa"],
+        bulk_modulus_derivative=found["b1"],
+        rmse_ev=found["rmse_ev"],
+        r2=1.0,
     )
 
 
@@ -144,13 +148,15 @@ def plans(systems, protocols):
     return [(system, protocol) for system in systems for protocol in protocols]
 
 
-def submit(lab, work: Path, systems, protocols):
+def submit(lab, arguments):
     from nanoos.services.access import LOCAL_PRINCIPAL
 
     _, structures = tables()
-    ids = read_ids(work)
-    for system, protocol in plans(systems, protocols):
+    work, ids, known = arguments.work, read_ids(arguments.work), read_results(arguments.results)
+    for system, protocol in plans(arguments.systems, arguments.protocol):
         key = f"{system} {protocol}"
+        if key in known:
+            continue
         if key in ids:
             try_again(lab, uuid.UUID(ids[key]))
             continue
@@ -189,13 +195,25 @@ def read_ids(work: Path) -> dict[str, str]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def read_results(path: Path) -> dict[str, dict]:
+    """What has been computed: of "Al-X/FCC coarse" the values for each atom."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_results(path: Path, results: dict[str, dict]) -> None:
+    lines = [f"{json.dumps(key)}: {json.dumps(results[key])}" for key in sorted(results)]
+    part = path.with_suffix(".part")
+    part.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    part.replace(path)
+
+
 def run(arguments) -> None:
     from nanoos.services.access import LOCAL_PRINCIPAL
     from nanoos.worker import LocalWorker
 
     arguments.work.mkdir(parents=True, exist_ok=True)
     settings, lab = open_laboratory(arguments.work.resolve(), users_command())
-    ids = submit(lab, arguments.work, arguments.systems, arguments.protocol)
+    ids = submit(lab, arguments)
     worker = LocalWorker(lab, settings, queues=["dft"], concurrency=arguments.concurrency)
     worker.start()
     try:
@@ -207,68 +225,75 @@ def run(arguments) -> None:
                 if said.get(key) != line:
                     said[key] = line
                     print(f"{time.strftime('%H:%M:%S')} {key}: {line} {simulation.message or ''}")
-            if all(s.state in {"completed", "failed", "cancelled"} for s in now.values()):
+                    if simulation.state in ENDED:
+                        add_results(arguments.results, {key: simulation})
+            if all(s.state in ENDED for s in now.values()):
                 break
             time.sleep(arguments.poll)
     finally:
         worker.stop()
         lab.close()
-    report(arguments)
+    show(rows_of(read_results(arguments.results)))
+
+
+def add_results(path: Path, simulations) -> None:
+    """Keep those of ``simulations`` that have ended well, and say of the others why they failed."""
+    results = read_results(path)
+    for key, simulation in simulations.items():
+        values = simulation.values  # noqa: PD011 - a record, no table
+        if values is None:
+            if simulation.error and key not in results:
+                print(f"{key}: {simulation.error['message']}")
+            continue
+        provenance = simulation.record["provenance"]
+        parameters = provenance["parameters"]
+        results[key] = {
+            "v0_a3": round(values["equilibrium_volume_a3_per_atom"], 6),
+            "b0_gpa": round(values["bulk_modulus_gpa"], 4),
+            "b1": round(values["bulk_modulus_derivative"], 4),
+            "rmse_ev": values["fit_rmse_ev_per_atom"],
+            "moment": values.get("absolute_magnetization_bohr", 0.0)
+            / len(simulation.final_structure.species),
+            "cpu_s": round(values["cpu_s"], 1),
+            "kdist": parameters["choices"]["kdist"],
+            "coulomb_tails": parameters["pseudopotentials"]["coulomb_tails"],
+            "quantum_espresso": provenance["software"]["quantum-espresso"],
+        }
+    write_results(path, results)
 
 
 def report(arguments) -> None:
     from nanoos.services.access import LOCAL_PRINCIPAL
 
+    if arguments.work:
+        _, lab = open_laboratory(arguments.work.resolve())
+        ids = read_ids(arguments.work)
+        ended = {k: lab.simulations.get(uuid.UUID(i), LOCAL_PRINCIPAL) for k, i in ids.items()}
+        add_results(arguments.results, ended)
+        lab.close()
+    rows = rows_of(read_results(arguments.results))
+    show(rows)
+    draw(rows, arguments.output / "acwf.svg")
+    (arguments.output / "acwf.md").write_text(table(rows))
+    print(f"Written to {arguments.output / 'acwf.md'}")
+
+
+def rows_of(results: dict[str, dict]) -> list[dict]:
+    """Each result with its distance from the all-electron average, and those of the other codes."""
     fits, _ = tables()
-    _, lab = open_laboratory(arguments.work.resolve())
     rows = []
-    for key, number in read_ids(arguments.work).items():
+    for key, found in results.items():
         system, protocol = key.rsplit(" ", 1)
-        simulation = lab.simulations.get(uuid.UUID(number), LOCAL_PRINCIPAL)
-        values = simulation.values  # noqa: PD011 - a record, no table
-        if values is None:
-            message = (simulation.error or {}).get("message", "")
-            rows.append(
-                {
-                    "system": system,
-                    "protocol": protocol,
-                    "state": simulation.state,
-                    "error": message,
-                }
-            )
-            continue
-        ours = curve_of_values(values)
         of_system = fits[fits.system == system]
         reference = curve(of_system[of_system.code == REFERENCE].iloc[0])
-        found = eos_distance(ours, reference)
         others = {
-            row.code: eos_distance(curve(row), reference)
+            row.code: as_row(eos_distance(curve(row), reference))
             for row in of_system.itertuples()
             if row.code != REFERENCE
         }
-        rows.append(
-            {
-                "system": system,
-                "protocol": protocol,
-                "state": simulation.state,
-                "v0_a3_per_atom": ours.volume_a3,
-                "b0_gpa": ours.bulk_modulus_gpa,
-                "b1": ours.bulk_modulus_derivative,
-                **as_row(found),
-                "moment": values.get("absolute_magnetization_bohr", 0.0)
-                / len(simulation.final_structure.species),
-                "cpu_s": values["cpu_s"],
-                "kdist": simulation.record["provenance"]["parameters"]["choices"]["kdist"],
-                "others": {code: as_row(distance) for code, distance in others.items()},
-            }
-        )
-    lab.close()
-    path = arguments.work / "report.json"
-    path.write_text(json.dumps(rows, indent=1) + "\n")
-    show(rows)
-    draw(rows, arguments.work / "acwf.svg")
-    (arguments.work / "acwf.md").write_text(table(rows))
-    print(f"Written to {path}")
+        distance = as_row(eos_distance(curve_of_result(found), reference))
+        rows.append({"system": system, "protocol": protocol, **found, **distance, "others": others})
+    return rows
 
 
 def as_row(distance: EosDistance) -> dict[str, float]:
@@ -286,18 +311,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "report"):
-        command = commands.add_parser(name)
-        command.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
-        command.add_argument("--systems", nargs="+", default=list(SYSTEMS))
-        command.add_argument(
-            "--protocol", nargs="+", choices=list(PROTOCOLS), default=["reference", "default"]
-        )
-        command.add_argument("--concurrency", type=int, default=1)
-        command.add_argument("--poll", type=float, default=5.0, help="seconds")
-        command.add_argument(
-            "--quick", action="store_const", const=list(QUICK), dest="systems", help="two crystals"
-        )
+    running = commands.add_parser("run")
+    running.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
+    running.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+    running.add_argument(
+        "--protocol", nargs="+", choices=list(PROTOCOLS), default=["reference", "default"]
+    )
+    running.add_argument("--concurrency", type=int, default=1)
+    running.add_argument("--poll", type=float, default=5.0, help="seconds")
+    running.add_argument(
+        "--quick", action="store_const", const=list(QUICK), dest="systems", help="two crystals"
+    )
+    reporting = commands.add_parser("report")
+    reporting.add_argument("--work", type=Path, help="folder of the laboratory")
+    reporting.add_argument(
+        "--output", type=Path, required=True, help="folder for tables and picture"
+    )
+    for command in (running, reporting):
+        command.add_argument("--results", type=Path, default=RESULTS, help="what has been computed")
     arguments = parser.parse_args()
     {"run": run, "report": report}[arguments.command](arguments)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-SAME_PSEUDOS = "quantum_espresso-PseudoDojo-0.4-PBE-SR-standard-upf"
+SAME_PSEUDOS = "quantum_espresso-PseudoDojo-0.4-PBE-SR-standard-upf-trim"
 MARKS = {"reference": "*", "coarse": "o", "default": "^", "trial": "x"}
 OFFSETS = {"reference": 0.0, "coarse": -0.2, "default": 0.2, "trial": 0.0}
 MOMENT = 0.05  # Bohr magnetons for each atom, from which on a crystal is magnetic
@@ -20,7 +20,7 @@ def draw(rows, path: Path) -> None:
     """Epsilon of each crystal, beside the study's QE and all its codes."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in rows if "epsilon" in row and row["moment"] <= MOMENT]
+    rows = [row for row in rows if row["moment"] <= MOMENT]
     names = list(dict.fromkeys(row["system"] for row in rows))
     figure = Figure(figsize=(9.0, 4.4), layout="constrained")
     axes = figure.add_subplot()
@@ -62,25 +62,22 @@ def draw(rows, path: Path) -> None:
 
 def show(rows) -> None:
     print(
-        f"{'system':14} {'protocol':10} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo: eps, nu   others' median eps"
+        f"{'system':14} {'protocol':10} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo-trim: eps, nu   others' median eps"
     )
     for row in rows:
-        if "epsilon" not in row:
-            print(f"{row['system']:14} {row['protocol']:10} {row['state']} {row['error']}")
-            continue
         same = row["others"].get(SAME_PSEUDOS)
         beside = f"{same['epsilon']:.3f}, {same['nu']:.3f}" if same else "-"
         median = float(np.median([other["epsilon"] for other in row["others"].values()]))
         mark = "  magnetic: no reference" if row["moment"] > MOMENT else ""
         print(
-            f"{row['system']:14} {row['protocol']:10} {row['v0_a3_per_atom']:8.3f} {row['b0_gpa']:7.1f} "
+            f"{row['system']:14} {row['protocol']:10} {row['v0_a3']:8.3f} {row['b0_gpa']:7.1f} "
             f"{row['b1']:5.2f} {row['epsilon']:6.3f} {row['nu']:6.3f}  {beside:>22} {median:10.3f}{mark}"
         )
     for protocol in MARKS:
         values = [
             row["epsilon"]
             for row in rows
-            if row["protocol"] == protocol and "epsilon" in row and row["moment"] <= MOMENT
+            if row["protocol"] == protocol and row["moment"] <= MOMENT
         ]
         if values:
             print(
@@ -92,7 +89,7 @@ def table(rows) -> str:
     """A table in Markdown for each protocol, with its medians."""
     text = []
     for protocol in MARKS:
-        done = [row for row in rows if row["protocol"] == protocol and "epsilon" in row]
+        done = [row for row in rows if row["protocol"] == protocol]
         done.sort(key=lambda row: ("O" in row["system"], row["epsilon"]))
         if not done:
             continue
@@ -103,7 +100,7 @@ def table(rows) -> str:
             cells = [
                 crystal_name(row["system"]) + (" (magnetic)" if row["moment"] > MOMENT else ""),
                 f"{row['kdist']:.2g}",
-                f"{row['v0_a3_per_atom']:.3f}",
+                f"{row['v0_a3']:.3f}",
                 f"{row['b0_gpa']:.1f}",
                 *(f"{row[name]:{digits}}" for name, digits in FIGURES.items()),
                 f"{same['epsilon']:.3f}, {same['nu']:.3f}" if same else "",
