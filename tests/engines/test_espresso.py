@@ -327,6 +327,46 @@ def test_an_error_of_pw_x_is_passed_on_in_its_words(engine, tmp_path):
     shutil.rmtree(tmp_path / "output")
 
 
+def squeezed_silicon() -> Structure:
+    """Simple cubic: a metal of nonmetals."""
+    return Structure(lattice=2.5 * np.eye(3), species=("Si",), frac_coords=np.zeros((1, 3)))
+
+
+def test_what_has_no_gap_is_computed_again_as_a_metal(engine, tmp_path):
+    result = engine.run(squeezed_silicon(), CHEAP, tmp_path)
+    assert result.labels["treated_as"] == "metal"
+    assert result.labels["why_metal"].startswith("scf found no gap")
+    assert not result.warnings
+    output = tmp_path / "output"
+    assert "gauss" in (output / "scf.in").read_text()
+    assert "cold" in (output / "metal-scf.in").read_text()
+    assert {"output/scf.out", "output/metal-scf.out"} <= set(result.files)
+    rows = (output / "convergence.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in rows} == {"scf", "metal-scf"}
+    assert result.values["n_scf_iterations"] == len(rows)
+    (output / "result.json").unlink()
+    engine.execute(tmp_path / "input", output)
+    log = (output / "log.txt").read_text()
+    assert log.count("finished before") == 2
+
+
+def test_a_gap_that_closes_between_the_k_points_makes_a_metal_too(engine, tmp_path):
+    given = {**CHEAP, "kmesh": [1, 1, 1], "workflow": "nscf", "dense_kdist": 0.9}
+    result = engine.run(silicon(4.4), given, tmp_path)
+    assert result.labels["why_metal"].startswith("nscf found no gap")
+    assert [p.name for p in sorted((tmp_path / "output").glob("*.xml"))] == [
+        "metal-nscf.xml", "metal-scf.xml", "nscf.xml", "scf.xml",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [{"expected_gap_ev": 1.0}, {"degauss_ry": 0.002}])
+def test_what_was_asked_for_stays_without_a_gap(given, engine, tmp_path):
+    result = engine.run(squeezed_silicon(), {**CHEAP, **given}, tmp_path)
+    assert result.labels["treated_as"] == "insulator"
+    assert any("has no gap on this mesh" in text for text in result.warnings)
+    assert not (tmp_path / "output" / "metal-scf.in").exists()
+
+
 def test_absurd_parameters_and_huge_cells_are_refused(engine):
     with pytest.raises(InvalidInputError):
         engine.validate(silicon(), {"ecutwfc_ry": -3})

@@ -131,6 +131,7 @@ def test_stress_is_positive_in_tension():
 
 def test_a_relaxed_cell_ends_with_an_scf_in_a_fresh_basis():
     reader = fed("si_vc_relax.out")
+    assert all(len(cycle.accuracies_ev) == len(cycle.energies_ev) for cycle in reader.cycles)
     assert reader.bfgs_converged
     assert len(reader.steps) == 6
     volumes = [abs(np.linalg.det(step.lattice)) for step in reader.steps]

@@ -35,8 +35,10 @@ def with_coulomb_tail(data: bytes, z_valence: float) -> bytes:
     radii, local = (part.search(data) for part in _PARTS.values())
     if radii is None or local is None:
         return data
-    r = np.array(radii.group(2).split(), dtype=np.float64)
-    v = np.array(local.group(2).split(), dtype=np.float64)
+    try:
+        r, v = (np.array(part.group(2).split(), dtype=np.float64) for part in (radii, local))
+    except ValueError:  # pw.x says what is wrong with it
+        return data
     if len(r) != len(v):
         return data
     far = r >= COULOMB_FROM_BOHR

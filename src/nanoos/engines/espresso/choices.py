@@ -1,13 +1,13 @@
 """What the rules choose for a crystal, and why. Every choice can be overridden.
 
-Metal or insulator: a given gap decides, else the composition does. Either way occupations are
-smeared, so a wrong guess costs precision of the mesh and never a wrong state: cold smearing of
-0.01 Ry for metals (Marzari et al., DOI 10.1103/PhysRevLett.82.3296), a Gaussian of 0.002 Ry,
-27 meV, for insulators.
+Metal or insulator: a given gap decides, else the composition does, until an SCF shows no gap. Either
+way occupations are smeared, so a wrong guess never gives a wrong state: cold smearing of 0.01 Ry for
+metals (Marzari et al., DOI 10.1103/PhysRevLett.82.3296), a Gaussian of 0.002 Ry, 27 meV, for
+insulators.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -172,6 +172,23 @@ def choose(
         mixing_beta=parameters.mixing_beta or MIXING_BETA,
         reasons=reasons,
     )
+
+
+def may_be_metal(choices: Choices, parameters: EspressoParameters) -> bool:
+    """Whether it is an insulator by its elements alone, so that an SCF without a gap tells better."""
+    given = (parameters.expected_gap_ev, parameters.smearing, parameters.degauss_ry)
+    return not choices.metal and choices.smearing is not None and given == (None, None, None)
+
+
+def choose_as_metal(
+    structure: Structure, parameters: EspressoParameters, family: PseudopotentialFamily, stage: str
+) -> Choices:
+    """Apply the rules to what was taken for an insulator and has no gap in ``stage``."""
+    guess = metal_or_insulator(structure.composition, None)[1]
+    of_a_metal = parameters.model_copy(update={"expected_gap_ev": 0.0})
+    choices = choose(structure, of_a_metal, family)
+    why = f"{stage} found no gap in what was computed as an insulator first ({guess})"
+    return replace(choices, reasons={**choices.reasons, "metal": why})
 
 
 def metal_or_insulator(

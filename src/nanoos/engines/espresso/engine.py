@@ -1,16 +1,14 @@
 """The engine that runs Quantum ESPRESSO's pw.x."""
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from nanoos import __version__
-from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
+from nanoos.core.errors import EngineError, UnavailableError
 from nanoos.core.records import Provenance
 from nanoos.engines.base import (
     INPUT_DIR,
@@ -27,14 +25,9 @@ from nanoos.engines.base import (
 from nanoos.engines.commands import shown_command
 from nanoos.engines.espresso import output
 from nanoos.engines.espresso.choices import Choices, choose
-from nanoos.engines.espresso.convergence import (
-    expected_mesh,
-    refuse_molecules,
-    run_kpoint_convergence,
-)
+from nanoos.engines.espresso.convergence import expected_mesh, refuse_molecules
 from nanoos.engines.espresso.estimate import Estimate, estimate, refuse_what_is_too_large
-from nanoos.engines.espresso.input_file import PwTask, Value, pw_input, starting_magnetizations
-from nanoos.engines.espresso.orientation import Orientation, orientation
+from nanoos.engines.espresso.input_file import pw_input
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
     DosParameters,
@@ -47,15 +40,14 @@ from nanoos.engines.espresso.parameters import (
     VcRelaxParameters,
 )
 from nanoos.engines.espresso.paths import path_points
-from nanoos.engines.espresso.plan import Finding, Plan
-from nanoos.engines.espresso.program import EspressoProgram, find_program
+from nanoos.engines.espresso.plan import Finding
+from nanoos.engines.espresso.program import find_program
 from nanoos.engines.espresso.pseudo_files import family_record, pseudo_file
+from nanoos.engines.espresso.runner import Clock, run_workflow
 from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
-from nanoos.engines.espresso.stage_run import StageResult, Surroundings
-from nanoos.engines.espresso.stages import run_stage
-from nanoos.engines.espresso.workflows import WORKFLOWS
+from nanoos.engines.espresso.setting import Setting, setting_of, task_of
 from nanoos.engines.run_files import RunLog
-from nanoos.pseudopotentials import PseudopotentialFamily, get_family
+from nanoos.pseudopotentials import get_family
 from nanoos.structures import Structure
 
 INPUT_FILE: Final = "pw.in"
@@ -71,10 +63,6 @@ _PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
     "dos": DosParameters,
     "equation_of_state": EquationOfStateParameters,
     "kpoint_convergence": KpointConvergenceParameters,
-}
-_RUNS: Final[Mapping[str, Callable[[Plan, Any], Finding]]] = {
-    **WORKFLOWS,
-    "kpoint_convergence": run_kpoint_convergence,
 }
 _ITERATIONS: Final = {
     "scf": 10.0,
@@ -167,13 +155,13 @@ class EspressoEngine(Engine[EspressoParameters]):
     ) -> Path:
         """Write the input of pw.x, the pseudopotentials and what was chosen."""
         checked = self.validate(structure, parameters)
-        setting = _setting(structure, checked, work_dir / INPUT_DIR, work_dir / OUTPUT_DIR)
+        setting = setting_of(structure, checked, work_dir / INPUT_DIR, work_dir / OUTPUT_DIR)
         family = setting.family
         contents = {s: pseudo_file(family, s, checked) for s in dict.fromkeys(structure.species)}
         input_dir = write_input(structure, checked, work_dir)
         for symbol, data in contents.items():
             _write_bytes(input_dir / family.pseudos[symbol].file, data)
-        task = _task(setting, pseudo_dir="./", outdir="./tmp")
+        task = task_of(setting, pseudo_dir="./", outdir="./tmp")
         write_text_atomically(input_dir / INPUT_FILE, pw_input(task))
         document = {
             "choices": setting.choices.as_dict(),
@@ -193,18 +181,15 @@ class EspressoEngine(Engine[EspressoParameters]):
         started = time.monotonic()
         structure, given = read_input(input_dir)
         checked = self.validate(structure, given)
-        setting = _setting(structure, checked, input_dir, output_dir)
+        setting = setting_of(structure, checked, input_dir, output_dir)
         inputs = hashes(input_dir)
         output_dir.mkdir(parents=True, exist_ok=True)
         _begin(output_dir, inputs)
         log = RunLog(output_dir / output.LOG_FILE)
         log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
-        runner = _Runner(setting, started + timeout, timeout, progress, log)
-        pseudo_dir = _relative(input_dir, output_dir)
-        task = _task(setting, pseudo_dir=pseudo_dir, outdir=f"./{SCRATCH}")
-        plan = Plan(structure=task.structure, choices=setting.choices, task=task, run=runner.stage)
+        clock = Clock(deadline=started + timeout, timeout_s=timeout)
         try:
-            finding = _RUNS[checked.workflow](plan, checked)
+            setting, finding = run_workflow(setting, clock, progress, log)
         except EngineError as error:
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
@@ -226,111 +211,7 @@ def _estimate(structure: Structure, checked: EspressoParameters, choices: Choice
     return estimate(structure, choices, mesh)
 
 
-class _Runner:
-    """Runs stages one after the other and turns their progress into that of the whole."""
-
-    def __init__(
-        self,
-        setting: "_Setting",
-        deadline: float,
-        timeout_s: float,
-        progress: Progress | None,
-        log: RunLog,
-    ) -> None:
-        self._setting = setting
-        self._deadline = deadline
-        self._timeout_s = timeout_s
-        self._progress = progress
-        self._log = log
-        self._done = 0.0
-        self._told = 0.0
-
-    def stage(self, name: str, task: PwTask, share: float, **options: Any) -> StageResult:
-        """Run a stage that is ``share`` of the work."""
-        parameters = self._setting.parameters
-
-        def tell(fraction: float, message: str) -> None:
-            self._told = min(0.99, max(self._told, self._done + share * fraction))
-            if self._progress is not None:
-                self._progress(self._told, message)
-
-        around = Surroundings(
-            folder=self._setting.output_dir,
-            program=self._setting.program,
-            pools=parameters.nk,
-            deadline=self._deadline,
-            timeout_s=self._timeout_s,
-            remedies=parameters.remedies,
-            checkpoint_s=60 * parameters.checkpoint_minutes,
-            tell=tell,
-            say=self._log.line,
-        )
-        tell(0.0, f"{name}: starting")
-        result = run_stage(name, task, around, **options)
-        self._done = min(0.99, self._done + share)
-        self._log.line(
-            f"{name}: {sum(len(c.energies_ev) for c in result.cycles)} SCF iterations, "
-            f"{result.cpu_s:.1f} s of processor"
-        )
-        return result
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    """What an execution works with."""
-
-    structure: Structure
-    parameters: EspressoParameters
-    family: PseudopotentialFamily
-    choices: Choices
-    orientation: Orientation
-    program: EspressoProgram
-    input_dir: Path
-    output_dir: Path
-
-
-def _setting(
-    structure: Structure, parameters: EspressoParameters, input_dir: Path, output_dir: Path
-) -> _Setting:
-    family = get_family(parameters.family)
-    choices, turning = choose(structure, parameters, family), orientation(structure)
-    choices = replace(choices, reasons={**choices.reasons, **turning.reasons()})
-    return _Setting(
-        structure=structure,
-        parameters=parameters,
-        family=family,
-        choices=choices,
-        orientation=turning,
-        program=find_program(),
-        input_dir=input_dir,
-        output_dir=output_dir,
-    )
-
-
-def _task(setting: _Setting, *, pseudo_dir: str, outdir: str) -> PwTask:
-    """The SCF that every workflow begins with; relaxations change it."""
-    structure, parameters, choices = setting.structure, setting.parameters, setting.choices
-    pseudos = setting.family.of(structure.species)
-    valences = {symbol: pseudo.z_valence for symbol, pseudo in pseudos.items()}
-    electrons: dict[str, Value] = {
-        "conv_thr": structure.n_sites * parameters.conv_thr_ry_per_atom,
-        "electron_maxstep": parameters.max_scf_steps,
-    }
-    settings: dict[str, Mapping[str, Value]] = {"electrons": electrons}
-    if choices.polarised:
-        settings["system"] = starting_magnetizations(choices, valences)
-    return PwTask(
-        calculation="scf",
-        structure=setting.orientation.to_pw(structure),
-        choices=choices,
-        pseudos={symbol: pseudo.file for symbol, pseudo in pseudos.items()},
-        pseudo_dir=pseudo_dir,
-        outdir=outdir,
-        settings=settings,
-    )
-
-
-def _provenance(setting: _Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:
+def _provenance(setting: Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:
     version = finding.final.xml.version
     family = setting.family
     record = family_record(family, setting.structure, setting.parameters)
@@ -375,17 +256,6 @@ def _begin(output_dir: Path, inputs: Mapping[str, str]) -> None:
 def _clear_scratch(output_dir: Path) -> None:
     for name in (SCRATCH, CHECKPOINT, f"{CHECKPOINT}.part"):
         shutil.rmtree(output_dir / name, ignore_errors=True)
-
-
-def _relative(folder: Path, start: Path) -> str:
-    """``folder`` as seen from ``start``; short where the two stand side by side."""
-    path = os.path.relpath(folder.resolve(), start.resolve())
-    if len(path) > 200:  # noqa: PLR2004 - pw.x keeps 256 characters of a folder
-        raise InvalidInputError(
-            f"The input folder is too far from the output folder: {path}.",
-            hint="Put them side by side.",
-        )
-    return f"{path}/"
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -35,14 +35,15 @@ def write(
         "final.cif": ase_text("cif", [_frame(structure)]),
         "final.extxyz": ase_text("extxyz", [_final_frame(finding.final)]),
         TRAJECTORY_FILE: ase_text("extxyz", _trajectory(finding)),
-        CONVERGENCE_FILE: _convergence_csv(finding.stages),
+        CONVERGENCE_FILE: _convergence_csv((*finding.abandoned, *finding.stages)),
     }
     texts |= {name: csv_text(header, rows) for name, (header, rows) in finding.tables.items()}
     for name, text in texts.items():
         write_text_atomically(output_dir / name, text)
     for name, picture in finding.pictures.items():
         (output_dir / name).write_bytes(picture)
-    stage_files = [name for stage in finding.stages for name in stage.files]
+    stages = (*finding.abandoned, *finding.stages)
+    stage_files = [name for stage in stages for name in stage.files]
     names = (*texts, *finding.pictures, *stage_files, LOG_FILE, RESULT_FILE)
     result = _result(finding, choices, provenance, wall_time_s, files=names)
     write_result(result, output_dir)
@@ -93,14 +94,13 @@ def _result(
 def _values(finding: Finding) -> dict[str, float]:
     final, gap = finding.final, finding.gap
     xml, n_sites = final.xml, final.structure.n_sites
+    every = (*finding.abandoned, *finding.stages)
     values: dict[str, float] = {
         "energy_ev_per_atom": xml.energy_ev / n_sites,
         "volume_a3_per_atom": final.structure.volume / n_sites,
         "smearing_energy_ev_per_atom": xml.smearing_energy_ev / n_sites,
-        "n_scf_iterations": float(
-            sum(len(c.energies_ev) for s in finding.stages for c in s.cycles)
-        ),
-        "cpu_s": sum(stage.cpu_s for stage in finding.stages),
+        "n_scf_iterations": float(sum(len(c.energies_ev) for s in every for c in s.cycles)),
+        "cpu_s": sum(stage.cpu_s for stage in every),
     }
     if xml.forces is not None:
         values["max_force_ev_a"] = float(np.linalg.norm(xml.forces, axis=1).max())
@@ -144,7 +144,8 @@ def _warnings(finding: Finding, choices: Choices) -> tuple[str, ...]:
             )
     if gap is not None and gap.metal and not choices.metal:
         found.append(
-            "It was treated as an insulator and has no gap on this mesh: set expected_gap_ev to 0."
+            "It was treated as an insulator, as asked for, and has no gap on this mesh: leave out "
+            "what was given of expected_gap_ev, smearing, degauss_ry and occupations."
         )
     return tuple(dict.fromkeys(found))
 

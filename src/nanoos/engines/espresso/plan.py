@@ -38,6 +38,7 @@ class Finding:
     Attributes:
         final: Stage that energy, forces and stress are taken from.
         stages: All of them, in order.
+        abandoned: Stages before them, of what was taken for an insulator and is a metal.
         values: Name with unit to number, beside those of the final stage.
         series: Name with unit to numbers.
         labels: Name to text.
@@ -49,6 +50,7 @@ class Finding:
 
     final: StageResult
     stages: tuple[StageResult, ...]
+    abandoned: tuple[StageResult, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)

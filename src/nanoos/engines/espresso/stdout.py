@@ -153,7 +153,9 @@ class PwOutput:
         if found := _ENERGY.search(line):
             self._energy(float(found.group(2)) * RYDBERG_EV, final=bool(found.group(1)))
         elif found := _ACCURACY.search(line):
-            if self.cycles and self.cycles[-1].converged is None:
+            if self.cycles and len(self.cycles[-1].accuracies_ev) < len(
+                self.cycles[-1].energies_ev
+            ):
                 self.cycles[-1].accuracies_ev.append(_float(found.group(1)) * RYDBERG_EV)
         elif "Self-consistent Calculation" in line:
             self.cycles.append(ScfCycle())
