@@ -50,6 +50,7 @@ def test_nothing_else_of_the_file_changes(copper):
         b"<UPF>another program</UPF>",
         b"<UPF>ONCVPSP<PP_R>1 2</PP_R></UPF>",
         b"<UPF>ONCVPSP<PP_R>1 2</PP_R><PP_LOCAL>1</PP_LOCAL></UPF>",
+        b"<UPF>ONCVPSP<PP_R>1 2</PP_R><PP_LOCAL>1 x</PP_LOCAL></UPF>",
     ],
 )
 def test_other_files_stay_as_they_are(data):
