@@ -1,8 +1,6 @@
 """Every layout that people have, with good and bad rows, read, sealed and exported again."""
 
-import csv
 import gzip
-import io
 import json
 import lzma
 import math
@@ -12,6 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small import HSE, PBE, row, salt, stream
+from table_files import (
+    NUMBERS,
+    WRITERS,
+    cells,
+    cgcnn_folder,
+    frame,
+    write_array,
+    write_csv,
+    write_lines,
+    write_parquet,
+)
 
 from nanoos.core.errors import InvalidInputError, NotFoundError, StructureRefusedError
 from nanoos.datasets import RefusedRow, RowSource, split_train_val
@@ -26,49 +35,10 @@ from nanoos.datasets.sealing import seal_rows
 from nanoos.structures import export_bytes, write_structures
 
 PHONONS = Path(__file__).parents[3] / "shared" / "data" / "phonons" / "phonons.parquet"
-NUMBERS = [0.5, 1.5, 2.5]
-
-
-def cells(n):
-    return {"id": f"mp-{n}", "structure": structure_text(salt(n)), "band_gap_eV": NUMBERS[n]}
 
 
 def pymatgen_dict(structure):
     return json.loads(structure.to_pymatgen().to_json())
-
-
-def write_csv(path, records):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)
-    return path
-
-
-def write_parquet(path, records):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.Table.from_pylist(records), path)
-    return path
-
-
-def write_lines(path, records):
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return path
-
-
-def write_array(path, records):
-    path.write_text(json.dumps(records))
-    return path
-
-
-WRITERS = {
-    "rows.csv": write_csv,
-    "rows.parquet": write_parquet,
-    "rows.jsonl": write_lines,
-    "rows.json": write_array,
-}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -276,15 +246,6 @@ def test_conditions_choose_rows_and_columns_can_be_named(tmp_path):
     assert caught.value.error_code == "no_structure_column"
 
 
-def cgcnn_folder(tmp_path):
-    folder = tmp_path / "cgcnn"
-    folder.mkdir()
-    for n in range(3):
-        write_structures([salt(n)], folder / f"m{n}.cif")
-    (folder / "id_prop.csv").write_text("m0,0.5,-1\nm1,1.5,-2\ngone,1,1\nm2,2.5,-3\n")
-    return folder
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_cgcnn_folder_and_a_zip_of_one(tmp_path, packed):
     path = folder = cgcnn_folder(tmp_path)
@@ -302,89 +263,6 @@ def test_a_cgcnn_folder_and_a_zip_of_one(tmp_path, packed):
         load_dataset(path)
     assert caught.value.error_code == "no_target"
     assert "--target" in caught.value.hint
-
-
-def zipped(data):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("table.json", data)
-    return packed.getvalue()
-
-
-DAMAGED = {
-    "first byte": lambda data: ("", b"\xaa" + data),
-    "middle": lambda data: ("", data[: len(data) // 2] + b"\xe9" + data[len(data) // 2 :]),
-    "cut gz": lambda data: (".gz", gzip.compress(data)[:-6]),
-    "no gz": lambda data: (".gz", data),
-    "broken gz": lambda data: (".gz", gzip.compress(data)[:40] + b"\0" * 40),
-    "cut xz": lambda data: (".xz", lzma.compress(data)[:-6]),
-    "no xz": lambda data: (".xz", data),
-    "cut zip": lambda data: (".zip", zipped(data)[:-30]),
-    "broken zip": lambda data: (".zip", zipped(data)[:60] + b"\0" * 40 + zipped(data)[100:]),
-}
-
-
-@pytest.mark.parametrize(
-    ("suffix", "damage"),
-    [
-        (suffix, damage)
-        for suffix in (".csv", ".json", ".jsonl", ".extxyz")
-        for damage in DAMAGED
-        if suffix != ".extxyz" or damage not in ("first byte", "middle")  # a bad frame is a bad row
-    ],
-)
-def test_damaged_tables_are_refused_in_words(tmp_path, suffix, damage):
-    path = tmp_path / f"table{suffix}"
-    if suffix == ".extxyz":
-        path.write_text(frame(0, "energy=-10.0") * 300)
-    else:
-        WRITERS[f"rows{suffix}"](path, [cells(0)] * 300)
-    packed, data = DAMAGED[damage](path.read_bytes())
-    load_dataset(path)
-    path = tmp_path / f"table{suffix}{packed}"
-    path.write_bytes(data)
-    with pytest.raises(InvalidInputError) as caught:
-        load_dataset(path)
-    assert caught.value.error_code in {"malformed_file", "wrong_encoding"}
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a.jsonl", "[" * 200_000),
-        ("a.json", '[{"band_gap": ' + "9" * 5000 + "}]"),
-        ("a.csv", "a" * (65 << 20)),
-        ("a.zip", ""),
-    ],
-)
-def test_absurd_tables_are_refused_in_words(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InvalidInputError):
-        load_dataset(tmp_path / name)
-
-
-def test_a_damaged_file_in_a_cgcnn_zip_is_a_bad_row(tmp_path):
-    folder = cgcnn_folder(tmp_path)
-    path = tmp_path / "set.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in folder.iterdir():
-            archive.write(file, file.name)
-    data, cif = path.read_bytes(), (folder / "m1.cif").read_bytes()
-    assert cif in data
-    path.write_bytes(data.replace(cif, cif[::-1]))
-    dataset, summary = load_with_summary(path, ReadOptions(targets={"bandgap": "value"}))
-    assert dataset.ids == ("m0", "m2")
-    assert summary.refusals == {"not_found": 1, "malformed_file": 1}
-
-
-def frame(n, energy):
-    s = salt(n)
-    lattice = " ".join(str(x) for x in s.lattice.ravel())
-    head = f'2\nLattice="{lattice}" Properties=species:S:1:pos:R:3:forces:R:3 {energy} id=f{n}\n'
-    forces = ([0.0, 3.0, 4.0], [0.1, 0.0, 0.0])
-    rows = zip(s.species, s.cart_coords.tolist(), forces, strict=True)
-    return head + "".join(f"{e} {' '.join(map(str, [*p, *f]))}\n" for e, p, f in rows)
 
 
 def test_extended_xyz_gives_energy_per_atom_largest_force_and_its_keys(tmp_path):
