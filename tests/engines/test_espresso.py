@@ -21,7 +21,7 @@ from espresso_program import forget_espresso, use_espresso
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.engines import get_engine
 from nanoos.engines.espresso import stages
-from nanoos.engines.espresso.program import set_command
+from nanoos.engines.espresso.program import find_program, set_command
 from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.saved_stages import SCRATCH
 from nanoos.engines.espresso.stdout import PwOutput
@@ -121,6 +121,25 @@ class TestEspressoWorkflows(EngineContract):
             for path in (folder / "output").glob("eos-*.out")
         }
         assert len(grids) == 1
+
+    def test_a_volume_begins_with_the_wavefunctions_of_the_one_before(self, runs, tmp_path):
+        folder, found, _ = runs["equation_of_state"]
+        assert "startingwfc" not in (folder / "output" / "eos-v1.in").read_text()
+        assert "startingwfc = 'file'" in (folder / "output" / "eos-v5.in").read_text()
+        fresh = PwOutput(silicon())
+        text = (folder / "output" / "eos-v5.in").read_text()
+        text = re.sub(r"  starting(pot|wfc) = 'file'\n", "", text)
+        (tmp_path / "pw.in").write_text(text.replace("../input/", f"{folder}/input/"))
+        run = subprocess.run(
+            [*find_program().command, "-in", "pw.in"], cwd=tmp_path, capture_output=True, check=True
+        )
+        fresh.feed(run.stdout.decode())
+        taken = PwOutput(silicon())
+        taken.feed((folder / "output" / "eos-v5.out").read_text())
+        energy = 2 * found.series["energy_ev_per_atom"][4]
+        assert fresh.cycles[0].energies_ev[-1] == pytest.approx(energy, abs=1e-6)
+        first = [abs(reader.cycles[0].energies_ev[0] - energy) for reader in (taken, fresh)]
+        assert first[0] < 0.3 * first[1]
 
     def test_density_of_states_holds_all_bands(self, runs):
         _, dos, _ = runs["dos"]

@@ -58,7 +58,8 @@ def run_kpoint_convergence(plan: Plan, parameters: KpointConvergenceParameters) 
         if mesh not in stages:
             name = "mesh-" + "x".join(str(n) for n in mesh)
             share = _points(mesh) / whole
-            stages[mesh] = plan.run(name, _on_mesh(plan, mesh), share, from_density=bool(stages))
+            kept = "density" if stages else None
+            stages[mesh] = plan.run(name, _on_mesh(plan, mesh), share, take_over=kept)
         energy = stages[mesh].xml.energy_ev
         energies.append(MeshEnergy(length=length, divisions=mesh, energy_ev=energy))
         study = _study(plan, parameters, energies, stages[mesh])

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from nanoos.core.errors import EngineError
 from nanoos.engines.espresso.input_file import PwTask, Value, pw_input
@@ -26,10 +26,17 @@ from nanoos.engines.espresso.xml_output import read_pw_xml
 SCRATCH: Final = ".scratch"
 """Where pw.x keeps wavefunctions and densities: hidden, so no part of what a run leaves."""
 CHECKPOINT: Final = ".checkpoint"
+DENSITY: Final = "charge-density.dat"
+_WAVEFUNCTIONS: Final = "wfc1.dat"
 FROM_DENSITY: Final[Mapping[str, Mapping[str, Value]]] = {"electrons": {"startingpot": "file"}}
 """Settings of an SCF that begins with a saved density."""
+_FROM_WAVEFUNCTIONS: Final[Mapping[str, Mapping[str, Value]]] = {
+    "electrons": {"startingpot": "file", "startingwfc": "file"}
+}
+Kept = Literal["density", "wavefunctions"]
+"""What an SCF can take over from the stage before; wavefunctions where it has the same k-points."""
 _STAGE_NAME: Final = "stage"
-_HOW_IT_BEGINS: Final = ("max_seconds", "startingpot")
+_HOW_IT_BEGINS: Final = ("max_seconds", "startingpot", "startingwfc")
 """Keywords that say how a start begins and ends, not what is computed."""
 
 
@@ -77,6 +84,14 @@ def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> No
         around.say(f"{name}: going on from the last density")
     else:
         around.say(f"{name}: nothing of it was saved, starting again")
+
+
+def taken_over(saved: Path, kept: Kept) -> Mapping[str, Mapping[str, Value]]:
+    """Settings of an SCF that begins with what the stage before left in ``saved``."""
+    if not (saved / DENSITY).exists():
+        return {}
+    with_them = kept == "wavefunctions" and (saved / _WAVEFUNCTIONS).exists()
+    return _FROM_WAVEFUNCTIONS if with_them else FROM_DENSITY
 
 
 def _replay(run: StageRun, folder: Path) -> list[PwOutput]:
@@ -147,7 +162,8 @@ def from_scratch(task: PwTask) -> PwTask:
     """The task without what makes it begin with something saved."""
     settings = {name: dict(words) for name, words in task.settings.items()}
     if task.calculation in {"scf", *RELAXING}:
-        settings.get("electrons", {}).pop("startingpot", None)
+        for name in ("startingpot", "startingwfc"):
+            settings.get("electrons", {}).pop(name, None)
     settings.get("control", {}).pop("restart_mode", None)
     return replace(task, settings=settings)
 

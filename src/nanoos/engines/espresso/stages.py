@@ -23,13 +23,15 @@ from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
 from nanoos.engines.espresso.remedies import Failure, Remedy, ladder
 from nanoos.engines.espresso.saved_stages import (
     CHECKPOINT,
-    FROM_DENSITY,
+    DENSITY,
     SCRATCH,
+    Kept,
     finished,
     forget_saved,
     from_scratch,
     save_checkpoint,
     take_up,
+    taken_over,
     took_up,
 )
 from nanoos.engines.espresso.stage_run import (
@@ -54,7 +56,7 @@ def run_stage(
     max_continuations: int = 0,
     stress_target: tuple[float, float] | None = None,
     keep_density: bool = False,
-    from_density: bool = False,
+    take_over: Kept | None = None,
 ) -> StageResult:
     """Bring a stage to its end, or say why that cannot be.
 
@@ -66,7 +68,7 @@ def run_stage(
         stress_target: Pressure and tolerance, eV/Å^3, that a relaxed cell is held to.
         keep_density: Whether what follows reads the density: a finished stage whose density is
             gone is computed again.
-        from_density: Begin an SCF with the density of the stage before, where it is there.
+        take_over: What of the stage before an SCF begins with, where it is there.
 
     Raises:
         EngineError: ``scf_not_converged``, ``relax_not_converged``, ``timeout``, ``qe_failed``.
@@ -75,14 +77,15 @@ def run_stage(
     text = pw_input(task)
     digest = hashlib.sha256(text.encode()).hexdigest()
     run = StageRun(task=task, digest=digest, slice_s=around.checkpoint_s)
-    density = around.folder / SCRATCH / f"{PREFIX}.save" / "charge-density.dat"
+    saved = around.folder / SCRATCH / f"{PREFIX}.save"
+    density = saved / DENSITY
     found = finished(name, run, around)
     if found is not None and (density.exists() or not keep_density):
         around.say(f"{name}: finished before")
         return found
     take_up(name, run, around, density)
-    if from_density and not run.stems and density.exists():
-        run.task = run.task.with_settings(FROM_DENSITY)
+    if take_over is not None and not run.stems:
+        run.task = run.task.with_settings(taken_over(saved, take_over))
     rungs = None
     while True:
         outcome = _start(name, run, around)

@@ -165,10 +165,13 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
     """Energy against volume; the crystal at the minimum is computed once more.
 
     All volumes have the FFT grid of the largest: pw.x would take a finer one from some volume on, and
-    the energy steps there by a tenth of a meV for each atom (Na2O at 96 Ry).
+    the energy steps there by a tenth of a meV for each atom (Na2O at 96 Ry). Each SCF begins with the
+    wavefunctions of the volume before; with spins it begins anew, since moments that vanish at a
+    small volume would not come back at a large one.
     """
     free = parameters.relax_atoms and symmetry_freedom(plan.structure).positions
     share = 1.0 / (parameters.eos_points + 1)
+    kept = None if plan.choices.polarised else "wavefunctions"
 
     def energy_at(name: str, structure: Structure, grid: Mapping[str, int]) -> StageResult:
         task = PwTask(
@@ -181,7 +184,7 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
             settings=plan.task.settings,
         ).with_settings({"system": grid})
         if not free:
-            return plan.run(name, task, share)
+            return plan.run(name, task, share, take_over=kept)
         return plan.run(
             name,
             relaxing(task, parameters, "relax"),
