@@ -71,7 +71,7 @@ _ITERATIONS: Final = {
     "nscf": 60.0,
     "bands": 40.0,
     "dos": 60.0,
-    "equation_of_state": 90.0,
+    "equation_of_state": 70.0,
     "kpoint_convergence": 30.0,
 }
 """SCF iterations that a workflow takes, those on denser meshes counted for more; of a convergence
