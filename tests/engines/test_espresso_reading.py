@@ -11,7 +11,12 @@ import pytest
 from nanoos.core.errors import ConfigError, EngineError, InvalidInputError, UnavailableError
 from nanoos.core.units import BOHR_A, RYDBERG_EV
 from nanoos.engines.espresso import failures, program
-from nanoos.engines.espresso.choices import choose, metal_or_insulator
+from nanoos.engines.espresso.choices import (
+    choose,
+    choose_as_metal,
+    may_be_metal,
+    metal_or_insulator,
+)
 from nanoos.engines.espresso.dos import density_of_states
 from nanoos.engines.espresso.estimate import estimate, irreducible_points
 from nanoos.engines.espresso.gap import band_gap
@@ -308,6 +313,33 @@ def test_metal_or_insulator(composition, gap, metal):
     found, why = metal_or_insulator(composition, gap)
     assert found is metal
     assert why
+
+
+def test_what_has_no_gap_gets_the_choices_for_a_metal(family):
+    parameters = ScfParameters()
+    guessed = choose(rocksalt(4.2), parameters, family)
+    assert may_be_metal(guessed, parameters)
+    metal = choose_as_metal(rocksalt(4.2), parameters, family, "scf")
+    assert (metal.smearing, metal.degauss_ry) == ("cold", 0.01)
+    assert metal.kdist < guessed.kdist
+    assert "careful end" in metal.reasons["mesh"]
+    assert metal.reasons["metal"].startswith("scf found no gap")
+    given = ScfParameters(kdist=0.3)
+    assert choose_as_metal(rocksalt(4.2), given, family, "scf").kdist == 0.3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"expected_gap_ev": 1.0},
+        {"smearing": "cold"},
+        {"degauss_ry": 0.01},
+        {"occupations": "fixed"},
+    ],
+)
+def test_what_was_given_is_not_chosen_again(given, family):
+    parameters = ScfParameters(**given)
+    assert not may_be_metal(choose(rocksalt(4.2), parameters, family), parameters)
 
 
 def test_rules_give_reasons_and_can_be_overridden(family):

@@ -183,9 +183,16 @@ def may_be_metal(choices: Choices, parameters: EspressoParameters) -> bool:
 def choose_as_metal(
     structure: Structure, parameters: EspressoParameters, family: PseudopotentialFamily, stage: str
 ) -> Choices:
-    """Apply the rules to what was taken for an insulator and has no gap in ``stage``."""
+    """Apply the rules to what was taken for an insulator and has no gap in ``stage``.
+
+    The mesh is of the careful end: the likely one of something that looks like an insulator is
+    too coarse for a metal (GeO2 with the structure of fluorite).
+    """
     guess = metal_or_insulator(structure.composition, None)[1]
-    of_a_metal = parameters.model_copy(update={"expected_gap_ev": 0.0})
+    careful = parameters.kpoint_confidence or HIGHEST_CONFIDENCE
+    of_a_metal = parameters.model_copy(
+        update={"expected_gap_ev": 0.0, "kpoint_confidence": careful}
+    )
     choices = choose(structure, of_a_metal, family)
     why = f"{stage} found no gap in what was computed as an insulator first ({guess})"
     return replace(choices, reasons={**choices.reasons, "metal": why})
