@@ -273,6 +273,7 @@ def report(arguments) -> None:
         lab.close()
     rows = rows_of(read_results(arguments.results))
     show(rows)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     draw(rows, arguments.output / "acwf.svg")
     (arguments.output / "acwf.md").write_text(table(rows))
     print(f"Written to {arguments.output / 'acwf.md'}")
@@ -330,6 +331,12 @@ def main() -> None:
     for command in (running, reporting):
         command.add_argument("--results", type=Path, default=RESULTS, help="what has been computed")
     arguments = parser.parse_args()
+    if (
+        arguments.command == "run"
+        and "trial" in arguments.protocol
+        and arguments.results == RESULTS
+    ):
+        parser.error("The numbers of a trial mean nothing: give it --results of its own.")
     {"run": run, "report": report}[arguments.command](arguments)
 
 
