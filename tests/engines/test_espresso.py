@@ -20,7 +20,7 @@ from espresso_program import forget_espresso, use_espresso
 
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.engines import get_engine
-from nanoos.engines.espresso import stages
+from nanoos.engines.espresso import runner, stages
 from nanoos.engines.espresso.program import find_program, set_command
 from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.saved_stages import SCRATCH
@@ -383,6 +383,23 @@ def test_what_was_asked_for_stays_without_a_gap(given, engine, tmp_path):
     result = engine.run(squeezed_silicon(), {**CHEAP, **given}, tmp_path)
     assert result.labels["treated_as"] == "insulator"
     assert any("has no gap on this mesh" in text for text in result.warnings)
+    assert not (tmp_path / "output" / "metal-scf.in").exists()
+
+
+def test_a_metal_that_takes_too_long_is_a_failure_with_what_was_found(
+    engine, tmp_path, monkeypatch
+):
+    def refuse(structure, _parameters, choices, _processes):
+        if choices.metal:
+            message = f"{structure.formula} takes about 3 GB and 900 h."
+            raise InvalidInputError(message, hint="A coarser kdist.", code="too_expensive")
+
+    monkeypatch.setattr(runner, "refuse_costly_workflow", refuse)
+    with pytest.raises(EngineError, match=r"scf found no gap\. As a metal Si takes") as caught:
+        engine.run(squeezed_silicon(), CHEAP, tmp_path)
+    assert caught.value.error_code == "too_expensive"
+    assert "expected_gap_ev" in str(caught.value.hint)
+    assert (tmp_path / "output" / "scf.out").exists()
     assert not (tmp_path / "output" / "metal-scf.in").exists()
 
 

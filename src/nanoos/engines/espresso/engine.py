@@ -24,9 +24,9 @@ from nanoos.engines.base import (
 )
 from nanoos.engines.commands import shown_command
 from nanoos.engines.espresso import output
-from nanoos.engines.espresso.choices import Choices, choose
-from nanoos.engines.espresso.convergence import expected_mesh, refuse_molecules
-from nanoos.engines.espresso.estimate import Estimate, estimate, refuse_what_is_too_large
+from nanoos.engines.espresso.choices import choose
+from nanoos.engines.espresso.convergence import refuse_molecules
+from nanoos.engines.espresso.cost import refuse_costly_workflow, workflow_seconds
 from nanoos.engines.espresso.input_file import pw_input
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
@@ -64,18 +64,6 @@ _PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
     "equation_of_state": EquationOfStateParameters,
     "kpoint_convergence": KpointConvergenceParameters,
 }
-_ITERATIONS: Final = {
-    "scf": 10.0,
-    "relax": 80.0,
-    "vc_relax": 100.0,
-    "nscf": 60.0,
-    "bands": 40.0,
-    "dos": 60.0,
-    "equation_of_state": 70.0,
-    "kpoint_convergence": 30.0,
-}
-"""SCF iterations that a workflow takes, those on denser meshes counted for more; of a convergence
-study in those of its finest mesh."""
 
 
 class EspressoEngine(Engine[EspressoParameters]):
@@ -117,10 +105,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         if isinstance(checked, KpointConvergenceParameters):
             refuse_molecules(structure)
         program = find_program()
-        if not checked.allow_large:
-            found = _estimate(structure, checked, choices)
-            iterations = _ITERATIONS[checked.workflow]
-            refuse_what_is_too_large(structure, found, iterations, program.processes)
+        refuse_costly_workflow(structure, checked, choices, program.processes)
         return checked
 
     def values_given(self, parameters: EspressoParameters) -> frozenset[str]:
@@ -148,7 +133,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         """Rough cost on one core, s."""
         checked = self.validate_parameters(parameters)
         choices = choose(structure, checked, get_family(checked.family))
-        return _estimate(structure, checked, choices).seconds(_ITERATIONS[checked.workflow])
+        return workflow_seconds(structure, checked, choices)
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
@@ -201,14 +186,6 @@ class EspressoEngine(Engine[EspressoParameters]):
         output.write(output_dir, finding, setting.choices, provenance, seconds)
         _clear_scratch(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
-
-
-def _estimate(structure: Structure, checked: EspressoParameters, choices: Choices) -> Estimate:
-    """What one SCF on the finest mesh of the workflow takes."""
-    mesh = None
-    if isinstance(checked, KpointConvergenceParameters):
-        mesh = expected_mesh(structure, choices, checked.max_length_a)
-    return estimate(structure, choices, mesh)
 
 
 def _provenance(setting: Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:

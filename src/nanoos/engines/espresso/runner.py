@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from nanoos.core.errors import InvalidInputError
+from nanoos.core.errors import EngineError, InvalidInputError
 from nanoos.engines.base import Progress
 from nanoos.engines.espresso.choices import may_be_metal
 from nanoos.engines.espresso.convergence import run_kpoint_convergence
+from nanoos.engines.espresso.cost import refuse_costly_workflow
 from nanoos.engines.espresso.input_file import PwTask
 from nanoos.engines.espresso.plan import Finding, Plan
 from nanoos.engines.espresso.saved_stages import SCRATCH
@@ -52,7 +53,8 @@ def run_workflow(
         The setting that the finding is of, and the finding.
 
     Raises:
-        EngineError: as ``run_stage`` and the workflows say.
+        EngineError: as ``run_stage`` and the workflows say; ``too_expensive`` where the choices for a
+            metal take more than is computed without ``allow_large``.
     """
     first = _Runner(setting, clock, progress, log)
     try:
@@ -64,11 +66,25 @@ def run_workflow(
         if not (gapless and first.may_be_metal):
             return setting, finding
         seen = finding.stages[-1].name
-    log.line(f"{seen}: no gap, computing it again as a metal")
     metal = setting.as_metal(seen)
+    _refuse_costly_metal(metal, seen)
+    log.line(f"{seen}: no gap, computing it again as a metal")
     again = _Runner(metal, clock, progress, log, prefix=_AS_METAL, begin=first.told)
     finding = again.workflow()
     return metal, replace(finding, abandoned=tuple(first.results))
+
+
+def _refuse_costly_metal(metal: Setting, seen: str) -> None:
+    processes = metal.program.processes
+    try:
+        refuse_costly_workflow(metal.structure, metal.parameters, metal.choices, processes)
+    except InvalidInputError as error:
+        raise EngineError(
+            f"{seen} found no gap. As a metal {error.message}",
+            hint=f"{error.hint} expected_gap_ev keeps the choices for an insulator.",
+            details=error.details,
+            code=error.error_code,
+        ) from error
 
 
 class _NoGapError(Exception):
