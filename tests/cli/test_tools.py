@@ -3,6 +3,7 @@ import sys
 import pytest
 
 from nanoos.cli import models
+from nanoos.engines.espresso import program
 from nanoos.potentials import POTENTIALS
 from nanoos.services.doctor import check_tools
 from nanoos.tools import TOOLS, ToolSpec
@@ -100,3 +101,21 @@ def test_a_model_file_is_read_only_by_who_trusts_it(run, tmp_path):
     trusted = run("models", "add", file, "--as", "MACE", "--yes", "--json")
     assert trusted.code == 8
     assert trusted.document["error"]["hint"] == "nanoos tools install MACE"
+
+
+def test_a_pw_x_of_ones_own_makes_the_tool_unneeded(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(program, "_command", program._command)  # put back afterwards
+    own = tmp_path / "pw.x"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("NANO_OS_QE_COMMAND", f"{own} -nk 1")
+    expected = f"not needed: {own} -nk 1 is run"
+    checked = run("tools", "doctor", "--json")
+    assert checked.code == 0
+    by_name = {tool["name"]: tool for tool in checked.document["tools"]}
+    assert by_name["QE"]["status"] == "ok"
+    assert by_name["QE"]["message"] == expected
+    (of_all,) = [check for check in check_tools(tmp_path) if check.name == "QE"]
+    assert of_all.message == expected
+    assert of_all.hint is None
+    assert "not needed" in run("tools", "list").err

@@ -45,7 +45,8 @@ class ToolCheck:
 
     Attributes:
         name: The tool.
-        status: ``ok``; ``warning``: not installed; ``failed``: installed and does not work.
+        status: ``ok``: works, or is not needed; ``warning``: not installed; ``failed``: installed
+            and does not work.
         version: Of the tool.
         python: Version of its Python.
         import_s: How long its modules took to import, s.
@@ -70,15 +71,21 @@ def list_tools(*, as_json: options.Json = False) -> None:
     "origin": "nanoos|variable|null", "version", "python", "shared", "installed_at", "problem",
     "command", "variable"}]}.
     """
+    from nanoos.bootstrap import set_machine
+    from nanoos.config import load_settings
+    from nanoos.services.doctor import used_instead
     from nanoos.tools import tool_environments
 
+    set_machine(load_settings())
     states = tool_environments().states()
     if as_json:
         print_document({"tools": states})
         return
     print_table(_COLUMNS, states, empty="No tools.")
     for state in states:
-        if state.command:
+        if instead := used_instead(state.name):
+            say(f"{state.name}: not needed, {instead} is run")
+        elif state.command:
             say(f"{state.name}: {state.command}")
 
 
@@ -145,8 +152,11 @@ def doctor(*, as_json: options.Json = False) -> None:
     JSON: {"tools": [{"name", "status": "ok|warning|failed", "message", "version", "python",
     "import_s", "hint"}], "failed": number}.
     """
+    from nanoos.bootstrap import set_machine
+    from nanoos.config import load_settings
     from nanoos.tools import TOOLS
 
+    set_machine(load_settings())
     names = TOOLS.names()
     checks = []
     with progress("checking tools") as report:
@@ -166,10 +176,13 @@ def doctor(*, as_json: options.Json = False) -> None:
 
 
 def _checked(name: str) -> ToolCheck:
+    from nanoos.services.doctor import used_instead
     from nanoos.tools import tool_environments
 
     environments = tool_environments()
     state = environments.state(name)
+    if state.origin is None and (instead := used_instead(name)):
+        return ToolCheck(name=state.name, status="ok", message=f"not needed: {instead} is run")
     if state.origin is None:
         return ToolCheck(
             name=state.name,

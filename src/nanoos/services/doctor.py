@@ -4,6 +4,7 @@ Every check looks and changes nothing: it makes no folder, no database and no ta
 """
 
 import contextlib
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -19,7 +20,7 @@ import psutil
 from sqlalchemy.engine import make_url
 
 from nanoos import __version__
-from nanoos.core.errors import NanoosError, UnavailableError
+from nanoos.core.errors import ConfigError, NanoosError, UnavailableError
 from nanoos.core.registry import Registry
 from nanoos.services.doctor_work import Check, check_alerts, check_jobs
 from nanoos.services.schema import schema_state
@@ -170,13 +171,28 @@ def check_tools(data_dir: Path) -> Iterator[Check]:
     """Programs in environments of their own; whether they run says ``nanoos tools doctor``."""
     for tool in ToolEnvironments(data_dir / "tools").states():
         place = "your own Python" if tool.origin == "variable" else "installed"
+        instead = used_instead(tool.name)
+        found = f"not needed: {instead} is run" if instead else None
+        fine = tool.available or bool(instead)
         yield Check(
             area="tools",
             name=tool.name,
-            status="ok" if tool.available else "warning",
-            message=tool.problem or f"{place}, {tool.version or tool.python}",
-            hint=tool.command,
+            status="ok" if fine else "warning",
+            message=found or tool.problem or f"{place}, {tool.version or tool.python}",
+            hint=None if fine else tool.command,
         )
+
+
+def used_instead(tool: str) -> str | None:
+    """The user's own program that is run in place of a tool, as a command; None where there is none."""
+    from nanoos.engines.espresso.program import find_program
+
+    if tool != "QE":
+        return None
+    with contextlib.suppress(UnavailableError, ConfigError):  # said of the engine
+        program = find_program()
+        return None if program.origin == "tool" else shlex.join(program.command)
+    return None
 
 
 # -- storage -----------------------------------------------------------------------------------
