@@ -103,6 +103,11 @@ def test_units_leave_the_name(name, what, unit):
     assert named_number(name, 1.0) == (what, 1.0, unit)
 
 
+def test_counts_are_whole_and_answers_are_yes_or_no():
+    assert str(named_number("n_scf_iterations", 6.0)[1]) == "6"
+    assert named_number("gap_is_direct", 0.0) == ("gap is direct", False, "")
+
+
 def test_progress_is_silent_where_nobody_watches(capsys):
     with progress("working") as report:
         report(0.5, "half")

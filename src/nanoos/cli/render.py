@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -163,12 +163,19 @@ UNITS = {
 }
 """Endings of names that carry a unit, longest first, and how the unit is written."""
 
+_YES_OR_NO: Final = frozenset(("gap_is_direct", "prediction_holds", "predicted_mesh_fine_enough"))
+"""Values of results that are 1.0 or 0.0."""
+
 
 def named_number(name: str, value: Any) -> tuple[str, Any, str]:
     """``bulk_modulus_gpa`` and its value as what, value and unit for a table."""
     for ending, unit in UNITS.items():
         if name.endswith(ending):
             return name.removesuffix(ending).replace("_", " "), value, unit
+    if name in _YES_OR_NO:
+        return name.replace("_", " "), bool(value), ""
+    if name.startswith("n_") and float(value).is_integer():
+        return name.replace("_", " "), int(value), ""
     return name.replace("_", " "), value, ""
 
 
