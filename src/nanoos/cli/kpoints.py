@@ -215,9 +215,9 @@ def _mesh_text(divisions: list[int]) -> str:
 _COLUMNS: Final = (
     Column(title="file", of=_file_text, shrinks=True),
     Column(title="formula", of=lambda row: row["formula"]),
-    Column(title="spacing, Å⁻¹", of=lambda row: round(row["kdist"], 4), right=True),
-    Column(title="lower", of=lambda row: round(row["kdist_lower"], 4), right=True),
-    Column(title="upper", of=lambda row: round(row["kdist_upper"], 4), right=True),
+    Column(title="spacing, Å⁻¹", of=lambda row: row["kdist"], right=True),
+    Column(title="lower", of=lambda row: row["kdist_lower"], right=True),
+    Column(title="upper", of=lambda row: row["kdist_upper"], right=True),
     Column(title="mesh", of=lambda row: _mesh_text(row["mesh"])),
     Column(title="mesh of the median", of=lambda row: _mesh_text(row["mesh_median"])),
     Column(title="flags", of=lambda row: "; ".join(row["reasons"])),
