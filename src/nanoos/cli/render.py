@@ -163,7 +163,15 @@ UNITS = {
 }
 """Endings of names that carry a unit, longest first, and how the unit is written."""
 
-_YES_OR_NO: Final = frozenset(("gap_is_direct", "prediction_holds", "predicted_mesh_fine_enough"))
+_YES_OR_NO: Final = frozenset(
+    (
+        "dynamically_stable",
+        "elastically_stable",
+        "gap_is_direct",
+        "predicted_mesh_fine_enough",
+        "prediction_holds",
+    )
+)
 """Values of results that are 1.0 or 0.0."""
 
 
