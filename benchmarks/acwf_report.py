@@ -20,7 +20,7 @@ def draw(rows, path: Path) -> None:
     """Epsilon of each crystal, beside the study's QE and all its codes."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in rows if row["moment"] <= MOMENT]
+    rows = [row for row in rows if row["moment"] <= MOMENT and row["protocol"] in MARKS]
     names = list(dict.fromkeys(row["system"] for row in rows))
     figure = Figure(figsize=(9.0, 4.4), layout="constrained")
     axes = figure.add_subplot()
@@ -62,7 +62,7 @@ def draw(rows, path: Path) -> None:
 
 def show(rows) -> None:
     print(
-        f"{'system':14} {'protocol':10} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo-trim: eps, nu   others' median eps"
+        f"{'system':14} {'protocol':11} {'V0':>8} {'B0':>7} {'B1':>5} {'eps':>6} {'nu':>6}  QE-PseudoDojo-trim: eps, nu   others' median eps"
     )
     for row in rows:
         same = row["others"].get(SAME_PSEUDOS)
@@ -70,7 +70,7 @@ def show(rows) -> None:
         median = float(np.median([other["epsilon"] for other in row["others"].values()]))
         mark = "  magnetic: no reference" if row["moment"] > MOMENT else ""
         print(
-            f"{row['system']:14} {row['protocol']:10} {row['v0_a3']:8.3f} {row['b0_gpa']:7.1f} "
+            f"{row['system']:14} {row['protocol']:11} {row['v0_a3']:8.3f} {row['b0_gpa']:7.1f} "
             f"{row['b1']:5.2f} {row['epsilon']:6.3f} {row['nu']:6.3f}  {beside:>22} {median:10.3f}{mark}"
         )
     for protocol in MARKS:
@@ -119,6 +119,27 @@ def table(rows) -> str:
         text.append("\n".join((f"Protocol `{protocol}`:", "", *lines, "", closing, "")))
         text.append("\n".join((*medians(compared), "")))
     return "\n".join(text)
+
+
+def variants(rows, protocols) -> str:
+    """A table of the default with one choice changed, below the default itself."""
+    lines = [line(("crystal", "protocol", *HEAD[1:6])), "|---|---|" + "---:|" * 5]
+    for system in sorted({row["system"] for row in rows if row["protocol"] in protocols}):
+        shown = [
+            r for r in rows if r["system"] == system and r["protocol"] in ("default", *protocols)
+        ]
+        for row in sorted(shown, key=lambda row: ("default", *protocols).index(row["protocol"])):
+            cells = [
+                crystal_name(system),
+                f"`{row['protocol']}`",
+                f"{row['kdist']:.2g}",
+                f"{row['v0_a3']:.3f}",
+                f"{row['b0_gpa']:.1f}",
+                f"{row['b1']:.2f}",
+                f"{row['epsilon']:.3f}",
+            ]
+            lines.append(line(cells))
+    return "\n".join((*lines, ""))
 
 
 def medians(rows) -> list[str]:
