@@ -43,13 +43,14 @@ class Clock:
 
 def follow(
     command: Sequence[str],
-    look: Callable[[], None],
+    look: Callable[[], bool | None],
     clock: Clock,
     *,
     folder: Path,
     environment: dict[str, str],
     streams: tuple[IO[bytes], IO[bytes]],
     first_poll_s: float = POLL_S,
+    most_poll_s: float = POLL_S,
 ) -> int:
     """Run a program to its end.
 
@@ -58,12 +59,14 @@ def follow(
 
     Args:
         command: Program and arguments.
-        look: Called while the program runs, every 0.1 s.
+        look: Called while the program runs, without a wait where it returned True: it has more to
+            do.
         clock: Ends it.
         folder: Its working folder.
         environment: Of its process.
         streams: What it says and what it complains of go there.
         first_poll_s: How long the first wait is, for short runs; each is twice that before.
+        most_poll_s: How long a wait becomes.
 
     Returns:
         Its exit code; negative: the signal that ended it.
@@ -78,10 +81,11 @@ def follow(
     try:
         while process.poll() is None:
             clock.check()
-            look()
+            if look():
+                continue
             with suppress(subprocess.TimeoutExpired):  # psutil's wait would take the exit code
                 process.wait(wait_s)
-            wait_s = min(POLL_S, 2 * wait_s)
+            wait_s = min(most_poll_s, 2 * wait_s)
     finally:
         end_family(process.pid)
         code = process.wait()

@@ -20,6 +20,8 @@ from nanoos.core.errors import (
 )
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import ENGINES, get_engine
+from nanoos.engines.analysis import PairCounts
+from nanoos.engines.lammps import following
 from nanoos.engines.lammps.program import find_program, set_program
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
@@ -372,6 +374,37 @@ def test_cancel_ends_the_program_within_two_seconds(engine, tmp_path):
     assert running("in.lammps") == []
     assert "of 5,000,000" in told[-1][1]
     assert " K," in told[-1][1]
+
+
+def test_frames_left_when_lammps_has_ended_are_taken_up_a_few_at_a_time(
+    engine, tmp_path, monkeypatch
+):
+    class CancelError(Exception):
+        pass
+
+    def cancel(_fraction, message):
+        if message == "reading the trajectory":
+            raise CancelError
+
+    add = PairCounts.add
+
+    def slowly(self, *frame):
+        time.sleep(0.01)
+        add(self, *frame)
+
+    monkeypatch.setattr(PairCounts, "add", slowly)
+    monkeypatch.setattr(following, "_AT_ONCE_S", 0.0)
+    short = {**LONG, "num_steps": 300, "dump_interval": 1, "repeats": [2, 2, 2]}
+    told = []
+    result = engine.run(fcc(), short, tmp_path / "whole", progress=lambda _f, m: told.append(m))
+    assert "reading the trajectory" in told
+    from ase.io import read
+
+    frames = read(tmp_path / "whole" / "output" / "trajectory.extxyz", index=":")
+    assert len(frames) == 301
+    assert result.values["n_atoms"] == 8
+    with pytest.raises(CancelError):
+        engine.run(fcc(), short, tmp_path / "cut", progress=cancel)
 
 
 def test_killed_from_outside_is_worth_another_attempt(engine, tmp_path):

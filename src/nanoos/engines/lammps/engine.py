@@ -246,15 +246,15 @@ class _Meanwhile:
         self._energies: dict[int, float] = {}
         self._n_read = 0
 
-    def __call__(self, reader: ThermoReader, finished: bool) -> None:  # noqa: FBT001
-        """Work on what there is."""
+    def __call__(self, reader: ThermoReader, finished: bool) -> bool:  # noqa: FBT001
+        """Work on what there is, for a while; returns whether there is more."""
         if not self._loaded and not finished:
             self._loaded = True
             with suppress(ImportError):
                 import pymatgen.optimization.neighbors  # noqa: F401
         self._energies |= {int(row[0]): row[2] for row in reader.rows[self._n_read :]}
         self._n_read = len(reader.rows)
-        self._follower.poll(self._energies, last_step=reader.step, finished=finished)
+        return self._follower.poll(self._energies, last_step=reader.step, finished=finished)
 
 
 def _follower(case: Case, output_dir: Path, part: int, step: int) -> TrajectoryFollower:

@@ -5,7 +5,7 @@ done on the frames as they come, while this process has nothing else to do, so t
 is there when the run is.
 """
 
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,8 +20,8 @@ from nanoos.engines.lammps.parameters import DynamicsParameters, LammpsParameter
 from nanoos.structures.structure import FloatArray
 
 TRAJECTORY_FILE: Final = "trajectory.extxyz"
-_AT_ONCE: Final = 20
-"""Frames taken up in one call: a cancellation must not wait for more."""
+_AT_ONCE_S: Final = 0.2
+"""Of work in one call: a cancellation must not wait for more."""
 
 
 class TrajectoryFollower:
@@ -60,7 +60,7 @@ class TrajectoryFollower:
         self._steps: list[int] = []
         self._cells: list[FloatArray] = []
         self._columns: list[tuple[FloatArray, ...]] = []
-        self._waiting: list[Frame] = []
+        self._next: Frame | None = None
         self._kept = 0
         width = 9 if self._dynamics is not None else 6
         line = " %.8g" * width + "\n"
@@ -72,43 +72,41 @@ class TrajectoryFollower:
         (self._folder / TRAJECTORY_FILE).write_text("", encoding="utf-8")
         for path in earlier:
             for frame in FrameStream(path).more():
-                if frame.step < step and (not self._steps or frame.step > self._steps[-1]):
-                    self._take([(frame, None)])
+                if frame.step < step:
+                    self._take(frame, None)
         self._stream = FrameStream(current)
 
-    def poll(self, energies: dict[int, float], *, last_step: int, finished: bool = False) -> None:
-        """Take up new frames.
+    def poll(self, energies: dict[int, float], *, last_step: int, finished: bool = False) -> bool:
+        """Take up new frames, for a fifth of a second.
 
         Args:
             energies: Step to potential energy, in the units of the log.
             last_step: The last step in the log: the energy of a later frame is still to come.
-            finished: Take up all that is there.
+            finished: The log is whole, no more energies will come.
+
+        Returns:
+            Whether there may be more.
         """
         if self._stream is None:
-            return
-        self._waiting.extend(self._some(finished=finished))
-        ready = [frame for frame in self._waiting if finished or frame.step <= last_step]
-        self._waiting = self._waiting[len(ready) :]
-        self._take([(frame, energies.get(frame.step)) for frame in ready])
+            return False
+        until = time.monotonic() + _AT_ONCE_S
+        frames = self._stream.more()
+        while True:
+            self._next = self._next or next(frames, None)
+            if self._next is None or not (finished or self._next.step <= last_step):
+                return False
+            self._take(self._next, energies.get(self._next.step))
+            self._next = None
+            if time.monotonic() > until:
+                return True
 
-    def _some(self, *, finished: bool) -> Iterator[Frame]:
-        if self._stream is None:
-            return
-        for number, frame in enumerate(self._stream.more(), start=1):
-            yield frame
-            if number == _AT_ONCE and not finished:
-                return
-
-    def _take(self, frames: list[tuple[Frame, float | None]]) -> None:
-        if not frames:
-            return
+    def _take(self, frame: Frame, energy: float | None) -> None:
+        if self._steps and frame.step <= self._steps[-1]:
+            return  # a minimisation in cycles writes their ends twice
         with (self._folder / TRAJECTORY_FILE).open("a", encoding="utf-8") as stream:
-            for frame, energy in frames:
-                if self._steps and frame.step <= self._steps[-1]:
-                    continue  # a minimisation in cycles writes their ends twice
-                self._take_one(frame, energy, stream)
+            self._add(frame, energy, stream)
 
-    def _take_one(self, frame: Frame, energy: float | None, stream: IO[str]) -> None:
+    def _add(self, frame: Frame, energy: float | None, stream: IO[str]) -> None:
         back, units = self._cell.back, self._units
         lattice, positions = back(frame.lattice), back(frame.positions)
         columns = [positions]

@@ -25,6 +25,8 @@ from nanoos.engines.lammps.logs import ThermoReader
 OUTPUT_FILE: Final = "screen.txt"
 KEPT_RESTARTS: Final = 2
 _FIRST_POLL_S: Final = 0.005
+_MOST_POLL_S: Final = 0.03
+"""Frames are taken up as soon as the log, which comes in blocks, has their energies."""
 _LESS: Final = "Raise the timeout, take fewer steps or a smaller cell."
 _TAIL_LINES: Final = 5
 
@@ -54,9 +56,9 @@ class Attempt:
     deadline: float
     timeout_s: float
     label: str
-    idle: Callable[[ThermoReader, bool], None]
-    """Work that can be done while the program runs; told what the log says so far, and at the
-    end once more, with True."""
+    idle: Callable[[ThermoReader, bool], bool]
+    """Work that can be done while the program runs; told what the log says so far, and, with True,
+    when it has ended. Does a part of it and returns whether there is more."""
 
 
 def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
@@ -77,28 +79,33 @@ def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
     started = time.monotonic()
     tail = Tail(attempt.log)
 
-    def look() -> None:
+    def look() -> bool:
         reader.feed(tail.more())
         _check_finite(reader)
         _report(attempt, reader, progress, started)
         _drop_old_restarts(attempt.folder)
-        attempt.idle(reader, False)
+        return attempt.idle(reader, False)
 
+    clock = Clock(deadline=attempt.deadline, timeout_s=attempt.timeout_s, hint=_LESS)
     with (attempt.folder / OUTPUT_FILE).open("ab") as screen:
         code = follow(
             attempt.command,
             look,
-            Clock(deadline=attempt.deadline, timeout_s=attempt.timeout_s, hint=_LESS),
+            clock,
             folder=attempt.folder,
             environment=attempt.environment,
             streams=(screen, screen),
             first_poll_s=_FIRST_POLL_S,
+            most_poll_s=_MOST_POLL_S,
         )
     reader.feed(tail.more())
     _check_finite(reader)
     if code != 0:
         raise _failure(attempt, reader, code)
-    attempt.idle(reader, True)
+    while attempt.idle(reader, True):
+        clock.check()
+        if progress is not None:
+            progress(0.98, "reading the trajectory")
     return reader
 
 
