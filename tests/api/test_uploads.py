@@ -57,6 +57,12 @@ def test_bad_forms_are_422(ann: Person, form: dict) -> None:
     assert ann.client.post("/api/v1/structures", **form).status_code == 422
 
 
+def test_a_field_of_another_name_is_answered_with_the_right_one(ann: Person) -> None:
+    answer = ann.client.post("/api/v1/structures/import", files={"file": ("a.vasp", poscar())})
+    assert answer.status_code == 422
+    assert "-F files=@FILE" in answer.json()["error"]["hint"]
+
+
 def test_an_import_answers_for_each_structure(ann: Person) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:

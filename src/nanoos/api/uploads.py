@@ -43,7 +43,10 @@ async def read_form(
         given = form.getlist(files)
         uploads = [entry for entry in given if isinstance(entry, UploadFile)]
         if not uploads or len(uploads) != len(given):
-            raise InvalidInputError(f"The form has no file in the field {files!r}.")
+            raise InvalidInputError(
+                f"The form has no file in the field {files!r}.",
+                hint=f"Name the field of the files {files!r}: curl -F {files}=@FILE.",
+            )
         yield form, uploads
     finally:
         await form.close()
