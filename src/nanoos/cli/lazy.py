@@ -40,7 +40,9 @@ class _Placeholder(TyperCommand):
     def load(self) -> Any:
         """The command itself."""
         module, _, attribute = self.target.partition(":")
-        command = get_command(getattr(import_module(module), attribute))
+        app = getattr(import_module(module), attribute)
+        app.rich_markup_mode = None  # plain: as markup, the brackets of JSON would be lost
+        command = get_command(app)
         command.name = self.name
         return command
 
