@@ -24,12 +24,13 @@ _JSON: Final = "application/json"
 
 @asynccontextmanager
 async def read_form(
-    request: Request, files: str
+    request: Request, files: str, *, several: bool = False
 ) -> AsyncIterator[tuple[FormData, list[UploadFile]]]:
     """The form of a request and the files of its field ``files``, open while the block lasts.
 
     Raises:
-        InvalidInputError: no form, no file, or something else where the files belong.
+        InvalidInputError: no form, no file, something else where the files belong, or several
+            where one is taken.
     """
     if media_type(request) != _FORM:
         raise InvalidInputError(
@@ -46,6 +47,12 @@ async def read_form(
             raise InvalidInputError(
                 f"The form has no file in the field {files!r}.",
                 hint=f"Name the field of the files {files!r}: curl -F {files}=@FILE.",
+            )
+        if len(uploads) > 1 and not several:
+            raise InvalidInputError(
+                f"{len(uploads)} files were sent, and this route takes one.",
+                hint="Send them one by one.",
+                code="several_files",
             )
         yield form, uploads
     finally:

@@ -95,7 +95,7 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
 )
 async def import_structures(request: Request, lab: Lab, who: Writer) -> Any:
     """Import many: files of any known format and zips of them; one answer for each structure."""
-    async with read_form(request, "files") as (form, files):
+    async with read_form(request, "files", several=True) as (form, files):
         fields = form_fields(form, ImportFields, "files")
         lines = await run_in_threadpool(
             lambda: list(
