@@ -1,16 +1,17 @@
 """How the k-point models do against real convergence studies with QE, on small crystals.
 
-    python benchmarks/kpoint_studies.py run --work FOLDER [--crystals Si MgO ...]
-    python benchmarks/kpoint_studies.py report --work FOLDER
+    python benchmarks/kpoint_studies.py run --work FOLDER [--crystals Si MgO ...] [--studies FILE]
+    python benchmarks/kpoint_studies.py report --output FOLDER [--studies FILE]
 
-Each study is a job in a laboratory in FOLDER; `run` goes on where it was. `report` judges both models
-at 0.95 against every study that is there, draws FOLDER/kpoint_studies.svg, writes FOLDER/report.json,
-and FOLDER/studies.jsonl for `benchmarks/kpoints_models.py forest --studies`. Hours on one core: metals need fine meshes. pw.x is the
-one of your own settings; pseudopotentials are taken from shared/pseudos, beside the checkout.
+Each study is a job in a laboratory in FOLDER; `run` goes on where it was, and in the end writes every
+study of the laboratory to FILE, which is benchmarks/kpoint_studies.jsonl unless another is named.
+Hours on one core: metals need fine meshes. pw.x is the one of your own settings; pseudopotentials are
+taken from shared/pseudos, beside the checkout. `report` needs no pw.x: it judges both models at 0.95
+against the studies of FILE, draws kpoint_studies.svg and writes the table of the documentation to
+kpoint_studies.md. `benchmarks/kpoints_models.py forest --studies FILE` learns from them.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -48,6 +49,7 @@ CRYSTALS = {
     "SrTiO3": ("Sr Ti O O O", CUBE, 3.905, PEROVSKITE),
 }
 """Elements, lattice, edge of the cube (Å, measured), fractional coordinates."""
+STUDIES = Path(__file__).with_name("kpoint_studies.jsonl")
 ENDED = ("completed", "failed", "cancelled")
 
 
@@ -84,20 +86,23 @@ def run(arguments: argparse.Namespace) -> None:
             if all(study.state in ENDED for study in now.values()):
                 break
             time.sleep(arguments.poll)
+        export(lab, arguments.studies)
     finally:
         worker.stop()
         lab.close()
-    report(arguments)
+
+
+def export(lab, path: Path) -> None:
+    """Write the studies of a laboratory over those in ``path``."""
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    print(f"{lab.kpoint_studies.export(part, LOCAL_PRINCIPAL)} studies written to {path}")
+    part.replace(path)
 
 
 def report(arguments: argparse.Namespace) -> None:
-    _, lab = open_laboratory(arguments.work.resolve())
-    stored = arguments.work / "studies.jsonl"
-    stored.unlink(missing_ok=True)
-    lab.kpoint_studies.export(stored, LOCAL_PRINCIPAL)
-    lab.close()
     rows = []
-    for study in StudyFile(stored):
+    for study in StudyFile(arguments.studies):
         row = {"formula": study.structure.formula, "length_a": study.converged_length}
         for model in ("RF", "ALIGNN"):
             (said,) = kpoint_model(model).predict([study.structure], confidence=0.95)
@@ -115,38 +120,54 @@ def report(arguments: argparse.Namespace) -> None:
                     "error_mev": error_on(study, said.mesh_median.divisions),
                 }
         rows.append(row)
-    (arguments.work / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(
-        f"{'crystal':8} {'length':>7}   model: error of the length, interval holds, careful mesh, "
-        "its points; error on the likely mesh"
-    )
-    for row in rows:
-        print(f"{row['formula']:8} {row['length_a'] or 0:7.0f}", end="")
-        for model in ("RF", "ALIGNN"):
-            if model in row:
-                v = row[model]
-                fine = "fine enough" if v["fine_enough"] else "too coarse"
-                holds = "holds" if v["within"] else "misses"
-                print(
-                    f"   {model}: {v['length_error_a']:+.0f} Å, {holds}, {fine}, {v['extra_points']:.1f}; "
-                    f"{v['error_mev']:.2f} meV",
-                    end="",
-                )
-        print()
-    draw(rows, arguments.work / "kpoint_studies.svg")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "kpoint_studies.md").write_text(table(rows))
+    print(table(rows))
+    draw(rows, arguments.output / "kpoint_studies.svg")
     for model in ("RF", "ALIGNN"):
         done = [row[model] for row in rows if model in row]
+        known = [one["error_mev"] for one in done if one["error_mev"] is not None]
         if done:
             print(
                 f"{model}: {len(done)} studies, mean error {np.mean([abs(v['length_error_a']) for v in done]):.1f} Å, "
                 f"{sum(v['within'] for v in done)} in the interval, "
                 f"{sum(v['fine_enough'] for v in done)} fine enough; on the likely mesh at most "
-                f"{max(v['error_mev'] for v in done):.2f} meV"
+                f"{max(known, default=0):.2f} meV in {len(known)}"
             )
 
 
-def error_on(study, divisions) -> float:
-    """|Energy of the cell on a mesh - on the finest|, meV; of the next coarser one that was computed."""
+def table(rows: list[dict]) -> str:
+    """In Markdown, as docs/kpoints.md has it."""
+    lines = [
+        (
+            "| crystal | study | RF | ALIGNN | careful mesh of RF: points, of those needed "
+            "| error on the likely mesh of RF, meV |"
+        ),
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        if row["length_a"] is None:
+            lines.append(f"| {row['formula']} | not converged | | | | |")
+            continue
+        said = [
+            f"{one['length_a']:.0f} ({one['shortest_a']:.0f} to {one['longest_a']:.0f})"
+            for one in (row["RF"], row["ALIGNN"])
+        ]
+        error = row["RF"]["error_mev"]
+        shown = "finer than computed" if error is None else f"{error:.2f}"
+        cells = [row["formula"], f"{row['length_a']:.0f}", *said]
+        cells += [f"{row['RF']['extra_points']:.1f}", "< 0.01" if shown == "0.00" else shown]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def error_on(study, divisions) -> float | None:
+    """|Energy of the cell on a mesh - on the finest|, meV; of the next coarser one that was computed.
+
+    None where the mesh is finer than all that were computed.
+    """
+    if divisions[0] > study.energies[-1].divisions[0]:
+        return None
     there = [one for one in study.energies if one.divisions[0] <= divisions[0]]
     return 1e3 * abs(there[-1].energy_ev - study.energies[-1].energy_ev)
 
@@ -194,12 +215,13 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "report"):
         command = commands.add_parser(name)
-        command.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
-        command.add_argument(
-            "--crystals", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS)
-        )
-        command.add_argument("--concurrency", type=int, default=1)
-        command.add_argument("--poll", type=float, default=5.0, help="seconds")
+        command.add_argument("--studies", type=Path, default=STUDIES)
+    running, reporting = (commands.choices[name] for name in ("run", "report"))
+    running.add_argument("--work", type=Path, required=True, help="folder of the laboratory")
+    running.add_argument("--crystals", nargs="+", choices=list(CRYSTALS), default=list(CRYSTALS))
+    running.add_argument("--concurrency", type=int, default=1)
+    running.add_argument("--poll", type=float, default=5.0, help="seconds")
+    reporting.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     {"run": run, "report": report}[arguments.command](arguments)
 

@@ -61,6 +61,7 @@ def answerer_of(  # noqa: PLR0917
     calibrating: np.ndarray,
     *,
     training: dict[str, str],
+    studies: dict[str, int] | None = None,
 ) -> Answerer:
     train = data.rows("train")
     seen = data.lengths[train]
@@ -77,10 +78,12 @@ def answerer_of(  # noqa: PLR0917
     }
     card = Card(
         name=name,
-        version="1",
+        version=f"1+{sum(studies.values())}" if studies else "1",
         description=descriptions[family],
         criterion=CRITERION,
-        label_code=LABEL_CODE,
+        label_code="; ".join(
+            [LABEL_CODE, *(f"{n} studies: {code}" for code, n in (studies or {}).items())]
+        ),
         dataset={
             "name": data.path.stem,
             "sha256": hashlib.sha256(data.path.read_bytes()).hexdigest(),

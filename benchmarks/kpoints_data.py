@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,10 +110,11 @@ def shipped(name: str) -> Path:
     return next(path for path in shipped_checkpoints() if path.stem == name)
 
 
-def with_studies(data: Data, path: Path) -> Data:
+def with_studies(data: Data, path: Path) -> tuple[Data, dict[str, int]]:
     """The rows and, after them, the studies of ``path`` to learn from (``nanoos converge --export``).
 
-    Those whose composition chooses, calibrates or tests are left out.
+    Those whose composition chooses, calibrates or tests are left out. Returns how many studies of
+    each program and setting were added, too.
     """
     held = {
         reduced_formula(one.composition)
@@ -120,18 +122,18 @@ def with_studies(data: Data, path: Path) -> Data:
         if split != "train"
     }
     labelled = StudyFile(path).labelled()
-    new = [(s, x) for s, x in labelled if reduced_formula(s.composition) not in held]
+    new = [one for one in labelled if reduced_formula(one.structure.composition) not in held]
     print(f"{len(new)} of {len(labelled)} studies added to the rows to learn from")
     if not new:
-        return data
-    structures = [structure for structure, _ in new]
+        return data, {}
+    structures = [one.structure for one in new]
     rows = {
         "reduced_formula": [reduced_formula(one.composition) for one in structures],
         "split": ["train"] * len(new),
-        "kpoint_length_A": [length for _, length in new],
+        "kpoint_length_A": [one.converged_length for one in new],
     }
     graphs = PackedGraphs.from_structures(structures, k=12, cutoff=8.0)
-    return replace(
+    more = replace(
         data,
         table=pd.concat([data.table, pd.DataFrame(rows)], ignore_index=True),
         structures=[*data.structures, *structures],
@@ -139,3 +141,4 @@ def with_studies(data: Data, path: Path) -> Data:
         descriptors=np.vstack([data.descriptors, kpoint_descriptors(structures, data.elements)]),
         lengths=np.append(data.lengths, rows["kpoint_length_A"]),
     )
+    return more, dict(Counter(one.code for one in new))

@@ -2,14 +2,17 @@
 
     python benchmarks/kpoints_models.py network cgcnn --seed 0 --output work     (an hour or so)
     python benchmarks/kpoints_models.py network alignn --seed 0 --output work
-    python benchmarks/kpoints_models.py forest [--network work/cgcnn_0.pt ...] [--test]
-    python benchmarks/kpoints_models.py alignn --network work/alignn_0.pt [--test]
+    python benchmarks/kpoints_models.py forest --cache work --network work/cgcnn_0.pt ... --weights FOLDER
+    python benchmarks/kpoints_models.py alignn --cache work --network work/alignn_0.pt --weights FOLDER
+    python benchmarks/kpoints_models.py forest --cache work --studies studies.jsonl --test --weights FOLDER
 
 ``network`` trains a quantile network that starts from a shipped checkpoint, saves after every
-pass and goes on where it stopped. ``forest`` and ``alignn`` calibrate, measure and write the file
-that the package ships. Rows of the split ``val`` are halved by formula: one half chooses, the
-other calibrates. Rows of ``test`` are looked at with --test only, once, when all is chosen.
-``forest --studies FILE`` also learns from convergence studies of your own.
+pass and goes on where it stopped. ``forest`` and ``alignn`` calibrate, measure and write a file of
+weights to a folder: src/nanoos/kpoints/weights for what the package ships, the folder of weights
+for one's own. Without --network a forest keeps the networks of the shipped one. Rows of the split
+``val`` are halved by formula: one half chooses, the other calibrates. Rows of ``test`` are looked
+at with --test only, once, when all is chosen. ``forest --studies FILE`` also learns from
+convergence studies of your own (nanoos converge --export), which stand on the card.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from nanoos.kpoints.alignn_model import AlignnKpointModel
 from nanoos.kpoints.calibration import RawQuantiles
 from nanoos.kpoints.crystal_vectors import CrystalNetwork
 from nanoos.kpoints.forest_model import (
+    FILE,
     SHARES,
     ForestKpointModel,
     ForestParts,
@@ -38,6 +42,7 @@ from nanoos.models.checkpoints import load_checkpoint
 N_TREES = 60
 MIN_LEAF = 4
 MAX_FEATURES = 0.5
+SHIPPED = Path("src/nanoos/kpoints/weights")
 
 
 def frozen_trunks() -> tuple[CrystalNetwork, ...]:
@@ -76,16 +81,17 @@ def make_forest(given: argparse.Namespace) -> None:
     if not file.exists():
         np.save(file, trunk_answers(trunks, data.graphs))
     answers = np.load(file)
+    codes: dict[str, int] = {}
     if given.studies is not None:
-        data = with_studies(data, given.studies)
+        data, codes = with_studies(data, given.studies)
         added = np.arange(len(answers), len(data.lengths))
         if len(added):
             answers = np.vstack([answers, trunk_answers(trunks, data.graphs.select(added))])
     forest = grown(np.hstack([data.descriptors, answers]).astype(np.float32), data)
     parts = ForestParts(elements=data.elements, forest=forest, trunks=trunks)
     networks = tuple(quantile_network(path, scale) for path in given.network)
-    if networks:
-        parts = replace(parts, networks=networks, weight=best_weight(parts, networks, data, chosen))
+    networks = networks or ForestKpointModel.load(SHIPPED / FILE).parts.networks
+    parts = replace(parts, networks=networks, weight=best_weight(parts, networks, data, chosen))
     raw = {name: raw_of(parts, data, rows) for name, rows in (("c", calibrating), ("s", chosen))}
     print(f"MAE {mae(raw['s'], data, chosen):.3f} Å on the half of val that chooses")
     answerer = answerer_of("RF", "kpoints_rf", raw["c"], data, chosen, calibrating, training={
@@ -93,15 +99,14 @@ def make_forest(given: argparse.Namespace) -> None:
         f"{MAX_FEATURES:g} of the columns looked at; quantiles after Meinshausen 2006",
         "frozen networks": f"{len(trunks)} members of cgcnn_mp: their answers are columns",
         "quantile networks": f"{len(networks)}, with a weight of {parts.weight:g}",
-    })  # fmt: skip
+    }, studies=codes)  # fmt: skip
     model = ForestKpointModel(parts, answerer)
     if given.test:
         rows = data.rows("test")
         model.answerer = with_metrics(answerer, raw_of(parts, data, rows), data, rows)
     else:
         report("val, calibrated on its own half", answerer, raw["s"], data, chosen)
-    digest = model.save(given.weights / "kpoints_rf.safetensors")
-    print(digest, (given.weights / "kpoints_rf.safetensors").stat().st_size)
+    print(model.save(given.weights / FILE), (given.weights / FILE).stat().st_size)
 
 
 def raw_of(parts: ForestParts, data: Data, rows: np.ndarray) -> RawQuantiles:
@@ -172,9 +177,10 @@ def main() -> None:
     network.add_argument("--output", type=Path, required=True)
     for name in ("forest", "alignn"):
         one = commands.add_parser(name)
-        one.add_argument("--network", type=Path, nargs="*", default=[])
+        some = {"required": True} if name == "alignn" else {"default": []}
+        one.add_argument("--network", type=Path, nargs="+", **some)
         one.add_argument("--cache", type=Path, required=True)
-        one.add_argument("--weights", type=Path, default=Path("src/nanoos/kpoints/weights"))
+        one.add_argument("--weights", type=Path, required=True)
         one.add_argument("--test", action="store_true")
         if name == "forest":
             one.add_argument("--studies", type=Path, help="from nanoos converge --export")
