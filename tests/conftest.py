@@ -18,6 +18,7 @@ from nanoos.core.folders import set_data_dir
 from nanoos.core.processes import host_identity
 from nanoos.db import Database
 from nanoos.db.migrate import upgrade
+from nanoos.pseudopotentials import install_family, set_pseudo_folder
 from nanoos.services.container import Services
 from nanoos.services.job_attempts import Executor
 from nanoos.testing.servers import (
@@ -29,6 +30,7 @@ from nanoos.testing.servers import (
 from nanoos.worker.child import run_job
 
 TEMPLATE = "nanoos_template"
+PSEUDOS = "pseudos/pseudodojo_pbe_sr_v0.4.1_standard.tar.xz"
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,19 @@ def postgres() -> Iterator[PostgresServer]:
             yield server
     except UnavailableError as error:
         pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def pseudo_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the standard pseudopotentials."""
+    archive = shared / PSEUDOS
+    if not archive.exists():
+        pytest.skip(f"{archive} is not there")
+    folder = tmp_path_factory.mktemp("pseudos")
+    set_pseudo_folder(folder)
+    install_family(archive)
+    set_pseudo_folder(None)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -64,8 +64,7 @@ def test_a_study_is_a_job_with_files_a_verdict_and_a_store(
     queued = run("converge", silicon, *CHEAP, "--submit", "--json").document
     assert (queued["state"], queued["energies"], queued["prediction"]) == ("queued", [], None)
     assert drain(services) == 1
-    folder = tmp_path / "out"
-    folder.mkdir()
+    folder = tmp_path / "not" / "there"
     ran = run("converge", silicon, *CHEAP, "--json", "-o", folder)
     assert ran.code == 0, ran.err
     found = ran.document
@@ -78,8 +77,9 @@ def test_a_study_is_a_job_with_files_a_verdict_and_a_store(
     assert abs(energies[5.0] - energies[at + 10]) > 0.02
     assert found["mesh"] in [one["mesh"] for one in found["energies"]]
     assert found["prediction"]["prediction_holds"] in (0.0, 1.0)
-    assert [Path(name).name for name in found["files"]] == ["Si_kpoints.csv", "Si_kpoints.png"]
-    assert (folder / "Si_kpoints.png").read_bytes().startswith(b"\x89PNG")
+    stem = f"Si_{found['simulation_id'][:8]}_kpoints"
+    assert [Path(name).name for name in found["files"]] == [f"{stem}.csv", f"{stem}.png"]
+    assert (folder / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
 
     table = run("converge", silicon, *CHEAP, "-o", folder)
     assert "change, meV" in table.out
@@ -92,6 +92,15 @@ def test_a_study_is_a_job_with_files_a_verdict_and_a_store(
     assert study.structure.formula == "Si"
     assert "PseudoDojo" in study.code
     assert run("converge", "--export", stored).code != 0, "no file is written over"
+    both = run("converge", silicon, "--export", tmp_path / "more.jsonl", "--json")
+    assert both.code == 2
+    assert "makes none" in both.document["error"]["message"]
+
+    (folder / f"{stem}.csv").unlink()
+    (folder / f"{stem}.csv").mkdir()
+    unwritten = run("converge", silicon, *CHEAP, "--json", "-o", folder)
+    assert unwritten.code == 2
+    assert '"converged_length_a"' in unwritten.out, "what was found is told all the same"
 
 
 def test_a_failed_study_is_tried_again(run, silicon, services, drain, monkeypatch):

@@ -70,3 +70,56 @@ def test_without_pseudopotentials_the_input_is_refused_and_the_mesh_is_not(run, 
     assert line["mesh"]
     assert "absent" in line["error"]["message"]
     assert line["input"] is None
+
+
+@pytest.fixture
+def pseudos(pseudo_folder, monkeypatch):
+    monkeypatch.setenv("NANO_OS_PSEUDO_DIR", str(pseudo_folder))
+
+
+def test_inputs_lie_beside_their_pseudopotentials_and_none_replaces_another(
+    run, crystals, pseudos, tmp_path
+):
+    other = crystals / "other"
+    other.mkdir()
+    (other / "a_MgO.cif").write_bytes((crystals / "a_MgO.cif").read_bytes())
+    made = tmp_path / "not" / "there"
+    files = (crystals / "a_MgO.cif", other / "a_MgO.cif")
+    ran = run("kpoints", *files, "--json", "--write-input", "-o", made)
+    assert ran.code == 0, ran.err
+    assert [line["input"] for line in ran.lines] == [
+        str(made / "a_MgO_MgO.in"),
+        str(made / "a_MgO_MgO_2.in"),
+    ]
+    text = (made / "a_MgO_MgO.in").read_text()
+    assert "pseudo_dir" in text
+    assert "./pseudos" in text
+    for element in ("Mg", "O"):
+        assert f"{element}.upf" in text
+        assert (made / "pseudos" / f"{element}.upf").stat().st_size
+    told = run("kpoints", files[0], "--write-input", "-o", made)
+    assert f"1 input written to {made}" in told.err
+
+
+def test_a_folder_that_cannot_be_made_is_the_error_of_each_line(run, crystals, pseudos, tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = run("kpoints", crystals / "a_MgO.cif", crystals / "c_ZnO.cif", "--json",
+              "--write-input", "-o", tmp_path / "file" / "in")  # fmt: skip
+    assert ran.code == 3
+    assert [line["error"]["code"] for line in ran.lines] == ["unwritable_file"] * 2
+    assert all(line["mesh"] for line in ran.lines)
+
+
+def test_help_keeps_the_brackets_of_json(run):
+    assert '"mesh": [n1, n2, n3]' in " ".join(run("kpoints", "--help").out.split())
+
+
+def test_weights_of_k_points_have_cards(run):
+    shown = run("models", "show", "kpoints_rf")
+    assert "# kpoints_rf, version" in shown.out
+    assert run("models", "show", "kpoints_alignn", "--json").document["name"] == "ALIGNN"
+    names = [one["name"] for one in run("models", "list", "--json").document["kpoint_models"]]
+    assert names[:2] == ["RF", "ALIGNN"]
+    refused = run("models", "pull", "kpoints-goldilocks-ALIGNNd")
+    assert refused.code == 8
+    assert "pickles" in refused.err

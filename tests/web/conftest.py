@@ -12,13 +12,12 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from nanoos.api.app import create_app
 from nanoos.config import Settings
-from nanoos.pseudopotentials import install_family, set_pseudo_folder
+from nanoos.pseudopotentials import set_pseudo_folder
 from nanoos.services.access import LOCAL_PRINCIPAL
 from nanoos.services.container import Services
 from nanoos.services.passwords import Passwords
 
 PASSWORD = "correct horse battery"
-ARCHIVE = "pseudos/pseudodojo_pbe_sr_v0.4.1_standard.tar.xz"
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "services"), str(Path(__file__).parent)]
 
@@ -43,19 +42,6 @@ def logged_in(client: TestClient) -> TestClient:
     """Ann."""
     client.post("/login", data={"username": "ann", "password": PASSWORD})
     return client
-
-
-@pytest.fixture(scope="session")
-def pseudo_folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the standard pseudopotentials."""
-    archive = shared / ARCHIVE
-    if not archive.exists():
-        pytest.skip(f"{archive} is not there")
-    folder = tmp_path_factory.mktemp("pseudos")
-    set_pseudo_folder(folder)
-    install_family(archive)
-    set_pseudo_folder(None)
-    return folder
 
 
 @pytest.fixture

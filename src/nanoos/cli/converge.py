@@ -8,10 +8,10 @@ import typer
 from nanoos.cli import options
 from nanoos.cli.documents import print_document
 from nanoos.cli.opening import local_user, settings_and_services
-from nanoos.cli.output import write_bytes
+from nanoos.cli.output import make_folder, write_bytes
 from nanoos.cli.render import Column, print_facts, print_table, say, short_id
 from nanoos.cli.simulate import followed, given_parameter, stored_structure
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import EngineError, InvalidInputError, NanoosError
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services
@@ -57,7 +57,8 @@ def converge(
 
     SCFs on meshes of 5, 10, 15, ... Å until the energy of the cell changes by less than 1 meV, as
     for the labels of the k-point models. The study is a job: killed and called again, it goes on
-    where it was. Energy against length is written as STRUCTURE_kpoints.csv and .png.
+    where it was. Energy against length is written as FORMULA_STUDY_kpoints.csv and .png, STUDY
+    being the first digits of its id.
 
     JSON: {"simulation_id", "job_id", "formula", "state", "converged_length_a", "converged_kdist",
     "mesh": [n1, n2, n3], "criterion", "energies": [{"length_a", "mesh", "energy_ev"}, ...],
@@ -65,22 +66,29 @@ def converge(
     """  # fmt: skip
     with settings_and_services() as (settings, lab):
         if export is not None:
+            if what is not None:
+                raise InvalidInputError(
+                    "--export writes the studies that are there and makes none.",
+                    hint="Make the study first, then export.",
+                )
             _export(lab, export, as_json=as_json)
-            if what is None:
-                return
+            return
         if what is None:
             raise InvalidInputError("No structure is named.", hint="nanoos converge Si.cif")
+        make_folder(output)
         record = stored_structure(lab, what)
         parameters = dict(given_parameter(text) for text in set_ or ())
         study = lab.kpoint_studies.submit(record.id, local_user(), parameters=parameters)
         if not submit:
             study = followed(settings, lab, study.id)
-        files = _write(lab, study, output, record.formula)
+        files, unwritten = _write(lab, study, output, record.formula)
     document = study_document(study, record.formula, files)
     if as_json:
         print_document(document)
     else:
         _print(document)
+    if unwritten is not None:
+        raise unwritten
     if not submit and study.state != "completed":
         error = study.error or {}
         raise EngineError(
@@ -117,20 +125,25 @@ def study_document(study: "Simulation", formula: str, files: list[Path]) -> dict
     }
 
 
-def _write(lab: "Services", study: "Simulation", folder: Path, formula: str) -> list[Path]:
-    """Copy plot and table of a completed study out of its job."""
+def _write(
+    lab: "Services", study: "Simulation", folder: Path, formula: str
+) -> tuple[list[Path], NanoosError | None]:
+    """Copy plot and table of a completed study out of its job; the files, and why one is missing."""
+    written: list[Path] = []
     if study.state != "completed":
-        return []
+        return written, None
     there = {file.name for file in lab.job_files.names(study.job_id, local_user())}
-    written = []
     for name in _WRITTEN:
         if f"output/{name}" not in there:
             continue
-        with lab.job_files.open(study.job_id, f"output/{name}", local_user()) as handle:
-            path = folder / f"{formula}_kpoints{Path(name).suffix}"
-            write_bytes(path, handle.read())
-            written.append(path)
-    return written
+        path = folder / f"{formula}_{short_id(study.id)}_kpoints{Path(name).suffix}"
+        try:
+            with lab.job_files.open(study.job_id, f"output/{name}", local_user()) as handle:
+                write_bytes(path, handle.read())
+        except NanoosError as error:
+            return written, error
+        written.append(path)
+    return written, None
 
 
 def _export(lab: "Services", path: Path, *, as_json: bool) -> None:

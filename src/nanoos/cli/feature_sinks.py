@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from nanoos.cli.documents import print_document
-from nanoos.cli.output import writable, write_bytes
+from nanoos.cli.output import make_folder, writable, write_bytes
 from nanoos.cli.render import Column, print_table, say
 from nanoos.core.errors import NanoosError, UnavailableError
 
@@ -157,8 +157,7 @@ class NpzSink:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
-        with writable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def write(self, document: dict[str, Any], line: FeatureLine) -> None:
         """Write the graph and note the file in the document."""

@@ -1,7 +1,7 @@
 """``nanoos kpoints``: the k-point mesh of crystals in files; no account, server or network."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -9,14 +9,14 @@ import typer
 
 from nanoos.cli import options
 from nanoos.cli.documents import print_document
-from nanoos.cli.output import write_bytes
+from nanoos.cli.kpoint_inputs import InputFolder
 from nanoos.cli.render import Column, print_table, progress, say
 from nanoos.cli.structures import SOME_REFUSED
 from nanoos.core.errors import NanoosError
 
 if TYPE_CHECKING:
     from nanoos.kpoints import KpointModel, KpointPrediction
-    from nanoos.structures import ReadOutcome, Structure
+    from nanoos.structures import ReadOutcome
 
 app = typer.Typer(name="kpoints")
 
@@ -47,7 +47,9 @@ def kpoints(
     write_input: Annotated[
         bool,
         typer.Option(
-            "--write-input", help="Also write a complete Quantum ESPRESSO input of each structure."
+            "--write-input",
+            help="Also write a complete Quantum ESPRESSO input of each structure, and the "
+            "pseudopotentials.",
         ),
     ] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the inputs.")] = Path(),
@@ -66,21 +68,29 @@ def kpoints(
 
     JSON, one line for each structure in input order: {"file", "index", "id", "formula", "model",
     "level", "kdist", "kdist_lower", "kdist_upper", "mesh": [n1, n2, n3], "out_of_domain",
-    "error": null | {"code", "message"}, "model_version", "shift", "vacuum", "mesh_median",
-    "measured_coverage", "reasons", "criterion", "input": null | file}; spacings are in Å^-1, with
+    "error": null | {"code", "message"}, "interval_level", "model_version", "shift", "vacuum",
+    "mesh_median", "measured_coverage", "reasons", "criterion", "input": null | file}; spacings are in Å^-1, with
     the 2π.
     """
+    from nanoos.config import load_settings
     from nanoos.kpoints import kpoint_model
+    from nanoos.potentials.installed_weights import set_weights_folder
+    from nanoos.pseudopotentials import set_pseudo_folder
     from nanoos.structures import iter_paths
 
+    settings = load_settings()
+    set_weights_folder(settings.resolved_models_dir)
+    set_pseudo_folder(settings.resolved_pseudo_dir)
     chosen = kpoint_model(model)
     name = chosen.info().name
+    inputs = InputFolder(output, family) if write_input else None
     rows: list[dict[str, Any]] = []
-    failed = done = 0
+    failed = done = written = 0
     with progress("predicting", kind="count") as report:
         for line in kpoint_lines(iter_paths(paths), chosen, confidence):
-            found = _with_input(line, output, family) if write_input else line
+            found = line if inputs is None else _with_input(line, inputs)
             done += 1
+            written += found.written is not None
             failed += found.error is not None
             document = line_document(found, name, confidence)
             if as_json:
@@ -90,6 +100,9 @@ def kpoints(
             report(0.0, f"{done} structures, {failed} without a mesh")
     if not as_json:
         _print(rows)
+    if written:
+        count = f"{written} input{'' if written == 1 else 's'}"
+        say(f"{count} written to {output}, pseudopotentials to {output / 'pseudos'}.")
     if failed:
         raise typer.Exit(SOME_REFUSED)
 
@@ -126,25 +139,16 @@ def _batches(outcomes: "Iterable[ReadOutcome]") -> "Iterator[list[ReadOutcome]]"
         yield batch
 
 
-def _with_input(line: KpointLine, folder: Path, family: str | None) -> KpointLine:
+def _with_input(line: KpointLine, inputs: InputFolder) -> KpointLine:
     """The line with the input that was written, or with why there is none."""
-    from nanoos.services.kpoint_inputs import espresso_input
-
     structure, prediction = line.read.structure, line.prediction
     if structure is None or prediction is None:
         return line
     try:
-        made = espresso_input(structure, prediction.mesh, family=family)
+        path = inputs.write(line.read, structure, prediction.mesh)
     except NanoosError as error:
-        return KpointLine(read=line.read, prediction=prediction, error=error)
-    path = folder / f"{_stem(line.read, structure)}.in"
-    write_bytes(path, made.text.encode())
-    return KpointLine(read=line.read, prediction=prediction, error=None, written=path)
-
-
-def _stem(read: "ReadOutcome", structure: "Structure") -> str:
-    number = f"_{read.index}" if read.index else ""
-    return f"{Path(read.file).stem}{number}_{structure.formula}"
+        return replace(line, error=error)
+    return replace(line, written=path)
 
 
 def line_document(line: KpointLine, model: str, confidence: float) -> dict[str, Any]:
@@ -164,6 +168,7 @@ def line_document(line: KpointLine, model: str, confidence: float) -> dict[str, 
         "mesh": found and list(found.mesh.divisions),
         "out_of_domain": found and found.out_of_domain,
         "error": error and {"code": error.error_code, "message": error.message},
+        "interval_level": found and found.interval_level,
         "model_version": found and found.version,
         "shift": found and list(found.mesh.shift),
         "vacuum": found and list(found.mesh.vacuum),
@@ -192,14 +197,17 @@ def _print(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     print_table(_COLUMNS, rows, empty="")
-    first = rows[0]
+    inside = [row for row in rows if not row["out_of_domain"]]
+    first = (inside or rows)[0]
     measured = first["measured_coverage"]
-    said = f"{first['model']}, intervals at {first['level']:g}"
-    if measured is not None:
-        said += f" (held for {measured:.1%} of held-out compositions)"
+    said = f"{first['model']}, intervals at {first['interval_level']:g}"
+    if inside and measured is not None:
+        said += f" (held for {measured:.1%} of held-out compositions, all kinds together)"
     say(f"{said}. Converged: {first['criterion']}.")
     if any(row["out_of_domain"] for row in rows):
-        say("Outside the domain the interval is that at 0.95, widened.")
+        say(
+            "Outside the domain the interval is that at 0.95 or wider; how often it holds was not measured."
+        )
     rows.clear()
 
 

@@ -95,6 +95,16 @@ def writable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        InvalidInputError: it cannot be made.
+    """
+    with writable(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def open_for_writing(path: Path) -> IO[str]:
     """Open a text file that is written as work goes on.
 

@@ -1,13 +1,16 @@
 """Complete Quantum ESPRESSO inputs with a predicted mesh."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.kpoints import KMesh
 from nanoos.structures import Structure
 
 _MOST_DIVISIONS = 200
+
+PSEUDO_FOLDER: Final = "pseudos"
+"""Where an input expects its pseudopotentials, from the folder that pw.x is started in."""
 
 Shift = Literal[0, 1]
 
@@ -65,7 +68,7 @@ def espresso_input(
         structure=turning.to_pw(structure),
         choices=choices,
         pseudos=files,
-        pseudo_dir="./pseudos",
+        pseudo_dir=f"./{PSEUDO_FOLDER}",
         settings={
             "system": starting_magnetizations(choices, valences),
             "electrons": {
@@ -85,6 +88,23 @@ def espresso_input(
             "mesh": "that of the k-point prediction",
         },
     )
+
+
+def pseudopotential_files(made: EspressoInput) -> dict[str, bytes]:
+    """The files that an input names, as pw.x gets them from the engine: name to content.
+
+    Raises:
+        NotFoundError: the family is no longer installed.
+        InvalidInputError: a file of it was changed.
+    """
+    from nanoos.engines.espresso.parameters import ScfParameters
+    from nanoos.engines.espresso.pseudo_files import pseudo_file
+    from nanoos.pseudopotentials import get_family
+
+    family, checked = get_family(made.family), ScfParameters(family=made.family)
+    return {
+        file: pseudo_file(family, symbol, checked) for symbol, file in made.pseudopotentials.items()
+    }
 
 
 def _zero_or_one(mesh: KMesh) -> tuple[Shift, Shift, Shift]:
