@@ -185,6 +185,8 @@ def model_cards_page() -> str:
     """The card of each shipped checkpoint."""
     import hashlib
 
+    from nanoos.kpoints import kpoint_models
+    from nanoos.kpoints.cards import kpoint_card
     from nanoos.models.cards import checkpoint_card
     from nanoos.models.checkpoints import read_header, shipped_checkpoints
 
@@ -192,16 +194,20 @@ def model_cards_page() -> str:
         "# Model cards",
         "",
         "Of the checkpoints inside the package. `benchmarks/shipped_models.py` joins, calibrates and",
-        "measures them; what each was trained with stands in its card.",
+        "measures them, `benchmarks/kpoints_models.py` those of k-points; what each was trained with",
+        "stands in its card.",
         "",
     ]
-    for path in shipped_checkpoints():
-        content = path.read_bytes()
-        card = checkpoint_card(
+    cards = [
+        checkpoint_card(
             read_header(path),
-            sha256=hashlib.sha256(content).hexdigest(),
-            size_bytes=len(content),
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            size_bytes=path.stat().st_size,
         )
+        for path in shipped_checkpoints()
+    ]
+    cards += [kpoint_card(info) for info in kpoint_models() if info.available]
+    for card in cards:
         lines += [f"#{line}" if line.startswith("#") else line for line in card.splitlines()]
         lines.append("")
     return "\n".join(lines)

@@ -53,6 +53,13 @@ def test_bad_questions(ann: Person, fields: dict, status: int) -> None:
     assert answer.json()["error"]["message"]
 
 
+def test_of_two_files_none_is_passed_over(ann: Person) -> None:
+    files = [("file", (name, poscar())) for name in ("POSCAR", "POSCAR_other")]
+    answer = ann.client.post(PREDICT, files=files)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "several_files"
+
+
 def test_another_user_sees_no_mesh_of_a_private_structure(ann: Person, make_person) -> None:
     identifier = add_structure(ann)
     bob = make_person("bob")
@@ -66,6 +73,10 @@ def test_models_say_what_their_labels_mean(ann: Person) -> None:
     assert forest["name"] == "RF"
     assert forest["available"]
     assert "JARVIS" in forest["label_code"]
+    assert forest["weights"] == "kpoints_rf"
+    assert forest["dataset"]["rows"] > 10_000
+    assert "composition" in forest["split"]["method"]
+    assert forest["training"]
     for one in forest["coverage"]:
         assert one["expected"][0] <= one["observed"] <= one["expected"][1]
 

@@ -1,7 +1,9 @@
 """The models of the package: what they say, on what, and what they refuse."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from math import pi
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 
 from nanoos.core.errors import InvalidInputError, NotFoundError
 from nanoos.kpoints import KPOINT_MODELS, kpoint_model, kpoint_models, mesh_from_kdist
-from nanoos.kpoints.forest_model import ForestKpointModel
+from nanoos.kpoints.cards import kpoint_card
+from nanoos.kpoints.forest_model import FILE, ForestKpointModel, present_forest
+from nanoos.potentials import installed_weights
 from nanoos.structures import Structure
 from nanoos.testing.crystals import rocksalt, wurtzite
 
@@ -70,13 +74,76 @@ def test_an_unusual_structure_is_flagged_and_gets_the_conservative_end(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_vacuum_gets_one_point(name):
+def test_vacuum_gets_one_point_and_is_outside_of_what_was_learnt(name):
     layer = Structure(
         lattice=[[2.46, 0, 0], [-1.23, 2.13, 0], [0, 0, 18.0]],
         species=("C", "C"),
         frac_coords=[[0, 0, 0.5], [1 / 3, 2 / 3, 0.5]],
     )
-    assert kpoint_model(name).predict([layer])[0].mesh.divisions[2] == 1
+    (found,) = kpoint_model(name).predict([layer], confidence=0.85)
+    assert found.mesh.divisions[2] == 1
+    assert any("vacuum along c" in reason for reason in found.reasons)
+    assert (found.level, found.interval_level) == (0.85, 0.95)
+    assert found.coverage.level == 0.95, "what is shown is measured of the interval that is given"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_larger_than_any_that_was_learnt_is_flagged(name):
+    cell = Structure.from_ase(rocksalt().to_ase() * (4, 4, 4))
+    (found,) = kpoint_model(name).predict([cell])
+    assert found.out_of_domain
+    assert any("128 atoms" in reason for reason in found.reasons)
+    (small,) = kpoint_model(name).predict([rocksalt()])
+    assert not small.out_of_domain
+    assert small.interval_level == small.level
+
+
+def test_a_forest_of_ones_own_answers_in_place_of_the_shipped_one(tmp_path, monkeypatch):
+    shipped = kpoint_model("RF")
+    card = replace(shipped.answerer.card, version="1+3", metrics={})
+    monkeypatch.setattr(installed_weights, "_folder", tmp_path)
+    ForestKpointModel(shipped.parts, replace(shipped.answerer, card=card)).save(tmp_path / FILE)
+    present_forest.cache_clear()
+    try:
+        (found,) = kpoint_model("RF").predict([rocksalt()])
+        assert (found.version, found.coverage) == ("1+3", None)
+        (tmp_path / FILE).write_bytes(b"no weights")
+        present_forest.cache_clear()
+        broken = kpoint_models()[0]
+        assert not broken.available
+        assert FILE in broken.unavailable_reason
+    finally:
+        present_forest.cache_clear()
+
+
+def test_pulled_weights_are_listed_as_untried(tmp_path, monkeypatch):
+    monkeypatch.setattr(installed_weights, "_folder", tmp_path)
+    weights = installed_weights.InstalledWeights(
+        name="kpoints-goldilocks-QRF95",
+        family="goldilocks",
+        folder=tmp_path / "kpoints-goldilocks-QRF95",
+        files={"QRF95.pkl": "0" * 64},
+        license="CC-BY-4.0",
+        source="Patyukova et al.",
+        added_at="2026-11-01T00:00:00Z",
+    )
+    weights.folder.mkdir()
+    (weights.folder / "QRF95.pkl").write_bytes(b"a pickle")
+    manifest = weights.folder / installed_weights.MANIFEST
+    manifest.write_text(json.dumps(weights.as_dict()))
+    last = kpoint_models()[-1]
+    assert (last.name, last.untried, last.available) == (weights.name, True, False)
+    assert not any(one.untried for one in kpoint_models()[:-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_says_what_was_learnt_and_measured(name):
+    info = kpoint_model(name).info()
+    card = kpoint_card(info)
+    assert info.label_code in card
+    assert info.criterion in card
+    assert "the 88 rows whose structure and label belong together" in card
+    assert "split: test: measured once" in card
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,11 +217,11 @@ def test_weights_are_plain_arrays():
 
 
 def test_the_published_forest_is_pinned_and_never_answers():
-    from nanoos.potentials.published_weights import PUBLISHED
+    from nanoos.potentials.published_weights import PUBLISHED, UNTRIED_FAMILIES
 
     known = PUBLISHED["kpoints-goldilocks-QRF95"]
     assert known.files.keys() == known.urls.keys()
     assert all(len(digest) == 64 for digest in known.files.values())
-    assert "untried" in known.source
+    assert known.family in UNTRIED_FAMILIES
     assert not known.gives
     assert sorted(KPOINT_MODELS.names()) == ["ALIGNN", "RF"]

@@ -14,13 +14,16 @@ from nanoos.cli.render import print_facts, say
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nanoos.kpoints import KpointModelInfo
     from nanoos.models import ModelInfo, PropertyModel, TestError
 
 _Facts = list[tuple[str, Any]]
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="Its name, or that of a trained model.")],
+    model: Annotated[
+        str, typer.Argument(help="Its name, that of a trained model, or of k-point weights.")
+    ],
     *,
     card: Annotated[
         bool, typer.Option("--card", help="The whole card of each of its checkpoints, Markdown.")
@@ -33,7 +36,12 @@ def show(
     "test_error", "calibration", "level_of_theory", "notes", ...) and "checkpoints": [{"name",
     "version", "sha256", "predicts", "members", "parameters", "dataset", "split", "training",
     "metrics", "calibrated", "domain_checked", "license", "code_version", "created"}].
+    Of k-point weights (kpoints_rf, kpoints_alignn): as of GET /kpoints/models.
     """
+    meshes = _kpoint_model(model)
+    if meshes is not None:
+        _show_kpoint_model(meshes, as_json=as_json)
+        return
     found = described_model(model)
     info, files = found.info(), _files(found)
     if as_json:
@@ -46,6 +54,27 @@ def show(
         print_facts([fact for fact in facts if fact[1] not in (None, "", [])])
         for note in info.notes:
             say(f"Note: {note}")
+
+
+def _kpoint_model(name: str) -> "KpointModelInfo | None":
+    """The k-point model whose weights are called so."""
+    if not name.casefold().startswith("kpoints"):
+        return None
+    from nanoos.kpoints import kpoint_models
+
+    return next((i for i in kpoint_models() if i.weights.casefold() == name.casefold()), None)
+
+
+def _show_kpoint_model(info: "KpointModelInfo", *, as_json: bool) -> None:
+    """Its card, which is all there is to say of it; what cannot run has none."""
+    from nanoos.kpoints.cards import kpoint_card
+
+    if as_json:
+        print_document(info)
+    elif info.available:
+        typer.echo(kpoint_card(info))
+    else:
+        say(f"{info.weights}: {info.unavailable_reason}")
 
 
 def _files(model: "PropertyModel") -> "tuple[Path, ...]":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column(title="weights", of=lambda row: row["name"]),
     Column(title="here", of=lambda row: row["installed"]),
-    Column(title="for", of=lambda row: row["gives"]),
+    Column(title="for", of=lambda row: "untried, kept only" if row["untried"] else row["gives"]),
     Column(title="license", of=lambda row: row["license"]),
     Column(title="to get them", of=lambda row: row["command"], shrinks=True),
 )
@@ -25,17 +25,19 @@ _COLUMNS = (
 def weights_rows() -> list[dict[str, object]]:
     """Published sets and what else was added, as ``nanoos models list --json`` gives them."""
     from nanoos.potentials.installed_weights import installed_weights
-    from nanoos.potentials.published_weights import PUBLISHED
+    from nanoos.potentials.published_weights import PUBLISHED, UNTRIED_FAMILIES
 
     here = installed_weights()
     rows: list[dict[str, object]] = []
     for name in sorted({*PUBLISHED, *here}, key=str.casefold):
         known, added = PUBLISHED.get(name), here.get(name)
+        family = added.family if added else known and known.family
         rows.append(
             {
                 "name": name,
                 "installed": added is not None,
                 "gives": list(known.gives) if known else [],
+                "untried": family in UNTRIED_FAMILIES,
                 "license": added.license if added else known.license if known else None,
                 "source": added.source if added else known.source if known else None,
                 "sha256": added.sha256 if added else None,

@@ -45,6 +45,18 @@ _TRAINED_COLUMNS = (
     Column(title="unit", of=lambda row: row.metrics.get("unit")),
     Column(title="answers", of=lambda row: row.is_active),
 )
+_KPOINT_COLUMNS = (
+    Column(title="k-point model", of=lambda info: info.name),
+    Column(title="weights", of=lambda info: info.weights),
+    Column(title="version", of=lambda info: info.version),
+    Column(title="available", of=lambda info: info.available),
+    Column(title="error of the length, Å", of=lambda info: info.test_error.get("mae_length_a")),
+    Column(
+        title="what it is",
+        of=lambda info: info.unavailable_reason or info.description,
+        shrinks=True,
+    ),
+)
 _POTENTIAL_COLUMNS = (
     Column(title="potential", of=lambda row: row["name"]),
     Column(title="available", of=lambda row: row["available"]),
@@ -66,12 +78,16 @@ def list_models(*, as_json: options.Json = False) -> None:
     """List models and potentials, and what those that cannot run here lack.
 
     JSON: {"models": [model], "default": {property: model}, "potentials": [{"name",
-    "available", "missing", "install_command"}], "trained": [row of the registry], "weights":
-    [{"name", "installed", "gives", "license", "source", "sha256", "added_at", "command"}]}.
+    "available", "missing", "install_command"}], "trained": [row of the registry], "kpoint_models":
+    [{"name", "version", "available", "weights", "test_error", "coverage", "untried", ...}],
+    "weights": [{"name", "installed", "gives", "untried", "license", "source", "sha256",
+    "added_at", "command"}]}.
     """
+    from nanoos.kpoints import kpoint_models
+
     catalog, trained = known_models()
     infos, potentials, chosen = catalog.infos(), _potentials(), catalog.defaults()
-    weights = model_weights.weights_rows()
+    weights, meshes = model_weights.weights_rows(), kpoint_models()
     if as_json:
         print_document(
             {
@@ -79,6 +95,7 @@ def list_models(*, as_json: options.Json = False) -> None:
                 "default": chosen,
                 "potentials": potentials,
                 "trained": trained,
+                "kpoint_models": meshes,
                 "weights": weights,
             }
         )
@@ -86,6 +103,7 @@ def list_models(*, as_json: options.Json = False) -> None:
     print_table(_MODEL_COLUMNS, infos, empty="No models.")
     if trained:
         print_table(_TRAINED_COLUMNS, trained, empty="")
+    print_table(_KPOINT_COLUMNS, meshes, empty="")
     print_table(_POTENTIAL_COLUMNS, potentials, empty="No potentials.")
     model_weights.print_weights(weights)
     for model in dict.fromkeys(chosen.values()):

@@ -1,7 +1,8 @@
 """From raw quantiles of a length to predictions: calibration, domain, meshes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isclose
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,8 @@ from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
 MAX_ATOMIC_NUMBER = 103
+LARGEST_CELL = 108
+"""Atoms of the largest cell that the models learnt from; none of those cells holds vacuum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,10 @@ class Card:
             description=self.description,
             criterion=self.criterion,
             label_code=self.label_code,
+            weights=self.name,
+            dataset=self.dataset,
+            split=self.split,
+            training=self.training,
             license=self.license,
             weights_sha256=sha256,
             test_error={k: v for k, v in self.metrics.items() if k != "coverage"},
@@ -118,7 +125,10 @@ class Answerer:
             raw: Of their lengths, Å.
             confidence: A calibrated level.
         """
-        judged = self.domain.judge(graphs)
+        judged = [
+            _with_cell(judgement, structure)
+            for judgement, structure in zip(self.domain.judge(graphs), structures, strict=True)
+        ]
         outside = np.array([one.out_of_domain for one in judged])
         widening = np.array([one.inflation for one in judged])
         lower, upper = self.calibrator.interval(raw, confidence)
@@ -127,9 +137,8 @@ class Answerer:
             np.where(outside, far, own) for far, own in zip(wide, (lower, upper), strict=True)
         )
         median = np.clip(raw.median, lower, upper)
-        coverage = next((c for c in self.card.coverage if abs(c.level - confidence) < 1e-9), None)  # noqa: PLR2004
         return [
-            self._one(structure, lengths, judgement, confidence, coverage)
+            self._one(structure, lengths, judgement, confidence)
             for structure, lengths, judgement in zip(
                 structures, np.stack([lower, median, upper], axis=1), judged, strict=True
             )
@@ -141,25 +150,42 @@ class Answerer:
         lengths: FloatArray,
         judgement: DomainJudgement,
         confidence: float,
-        coverage: MeasuredCoverage | None,
     ) -> KpointPrediction:
         shortest, median, longest = (kdist_from_length(float(length)) for length in lengths)
         vacuum = vacuum_directions(structure)
+        level = CONSERVATIVE if judgement.out_of_domain else confidence
         return KpointPrediction(
             model=self.family,
             version=self.card.version,
             weights_sha256=self.sha256,
             level=confidence,
+            interval_level=level,
             kdist=median,
             kdist_lower=longest,
             kdist_upper=shortest,
             mesh=mesh_from_kdist(structure.lattice, longest, vacuum=vacuum),
             mesh_median=mesh_from_kdist(structure.lattice, median, vacuum=vacuum),
-            coverage=coverage,
+            coverage=next((c for c in self.card.coverage if isclose(c.level, level)), None),
             out_of_domain=judgement.out_of_domain,
             reasons=judgement.reasons,
             criterion=self.card.criterion,
         )
+
+
+def _with_cell(judgement: DomainJudgement, structure: Structure) -> DomainJudgement:
+    """The judgement of bonds and elements, and what the cell adds to its reasons.
+
+    A cell of another kind gets the careful interval; nothing says that it should be wider.
+    """
+    words = []
+    along = [n for n, empty in zip("abc", vacuum_directions(structure), strict=True) if empty]
+    if along:
+        words.append(f"vacuum along {', '.join(along)}: the training set has none")
+    if structure.n_sites > LARGEST_CELL:
+        words.append(
+            f"{structure.n_sites} atoms: the largest cell of the training set has {LARGEST_CELL}"
+        )
+    return replace(judgement, reasons=(*judgement.reasons, *words)) if words else judgement
 
 
 def check_elements(structures: Sequence[Structure]) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIDENCE: Final = 0.95
 CONSERVATIVE: Final = 0.95
-"""Level whose interval, widened, is given for a structure outside the domain."""
+"""Level of the interval, at least, of a structure outside the domain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,10 @@ class KpointModelInfo:
         description: For people.
         criterion: What its labels call converged.
         label_code: Program and calculation behind the labels.
+        weights: Name of the weights: ``kpoints_rf``.
+        dataset: Learnt from: name, hash, rows, attribution.
+        split: How rows were held out.
+        training: How it was made.
         license: Of the weights.
         weights_sha256: Of the file; None where there is none.
         test_error: ``mae_length_a`` and such, on held-out compositions.
@@ -69,6 +73,10 @@ class KpointModelInfo:
     description: str
     criterion: str
     label_code: str
+    weights: str = ""
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
     weights_sha256: str | None = None
     test_error: Mapping[str, Any] = field(default_factory=dict)
@@ -88,12 +96,13 @@ class KpointPrediction:
         version: Of its weights.
         weights_sha256: Of its file.
         level: Asked for.
+        interval_level: Of the interval: ``level``, or 0.95 outside the domain.
         kdist: Median of the predicted spacing at which the energy is converged.
         kdist_lower: Lower bound: the mesh is made from it.
         kdist_upper: Upper bound.
         mesh: Of ``kdist_lower``.
         mesh_median: Of ``kdist``, to see what the confidence costs.
-        coverage: Measured of this level; None where it was not.
+        coverage: Measured of ``interval_level``; None where it was not.
         out_of_domain: Whether the structure is unlike those learnt from.
         reasons: Why it is, in words.
         criterion: What converged means.
@@ -103,6 +112,7 @@ class KpointPrediction:
     version: str
     weights_sha256: str | None
     level: float
+    interval_level: float
     kdist: float
     kdist_lower: float
     kdist_upper: float

@@ -24,12 +24,14 @@ from nanoos.kpoints.quantile_network import QuantileNetwork, below
 from nanoos.kpoints.weight_files import read_weights, written_weights
 from nanoos.models.conformal import FloatArray
 from nanoos.models.domain import DomainModel
+from nanoos.potentials.installed_weights import weights_folder
 from nanoos.structures import Structure
 
 FAMILY: Final = "RF"
 FORMAT: Final = 1
 _KIND: Final = "k-point forest"
-_FILE: Final = Path(__file__).parent / "weights" / "kpoints_rf.safetensors"
+FILE: Final = "kpoints_rf.safetensors"
+_SHIPPED: Final = Path(__file__).parent / "weights" / FILE
 _CHUNK: Final = 256
 SHARES: Final = tuple(
     sorted({0.5, *((1 - level) / 2 for level in LEVELS), *((1 + level) / 2 for level in LEVELS)})
@@ -196,6 +198,11 @@ class ForestKpointModel:
 
 
 @cache
-def shipped_forest() -> ForestKpointModel:
-    """The RF model of the package, loaded once."""
-    return ForestKpointModel.load(_FILE)
+def present_forest() -> ForestKpointModel:
+    """The RF model, loaded once: one's own from the folder of weights, else that of the package.
+
+    Raises:
+        InvalidInputError: one's own cannot be read.
+    """
+    own = weights_folder() / FILE
+    return ForestKpointModel.load(own if own.exists() else _SHIPPED)

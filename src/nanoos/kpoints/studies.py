@@ -179,9 +179,10 @@ class Verdict:
         holds = "lies in" if self.within else "lies outside"
         fine = "fine enough" if self.fine_enough else "too coarse"
         mesh = " x ".join(str(n) for n in said.mesh.divisions)
+        beyond = ", outside what it learnt from" if said.out_of_domain else ""
         return (
             f"The converged spacing {self.kdist:.4f} Å^-1 {holds} the interval {said.kdist_lower:.4f} "
-            f"to {said.kdist_upper:.4f} that {said.model} {said.version} gives at {said.level:g}; its "
+            f"to {said.kdist_upper:.4f} that {said.model} {said.version} gives at {said.interval_level:g}{beyond}; its "
             f"mesh {mesh} is {fine} ({self.extra_points:.2f} times the points needed)."
         )
 
@@ -242,11 +243,10 @@ class StudyFile:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
 
-    def labelled(self) -> list[tuple[Structure, float]]:
-        """Structures and their converged lengths, Å: rows that training may add to its own.
-
-        Only of studies with the tolerance of the labels, 0.001 eV of the cell.
-        """
-        alike = (study for study in self if study.tolerance_ev == TOLERANCE_EV)
-        found = ((study.structure, study.converged_length) for study in alike)
-        return [(structure, length) for structure, length in found if length is not None]
+    def labelled(self) -> list[ConvergenceStudy]:
+        """Converged studies with the tolerance of the labels: what training may add to its rows."""
+        return [
+            study
+            for study in self
+            if study.tolerance_ev == TOLERANCE_EV and study.converged_length is not None
+        ]

@@ -9,7 +9,6 @@ from typing import Final
 
 from nanoos.core.errors import NanoosError, StructureRefusedError
 from nanoos.kpoints import KpointPrediction
-from nanoos.kpoints.base import CONSERVATIVE
 from nanoos.services.kpoint_inputs import EspressoInput, espresso_input
 from nanoos.services.kpoints import KpointService
 from nanoos.structures import Structure, analyze_symmetry
@@ -67,9 +66,7 @@ class KpointResult:
     @property
     def level(self) -> str:
         """The level of the interval that is shown: a careful one outside of the domain."""
-        if self.found.out_of_domain:
-            return f"{CONSERVATIVE:.2f}, widened"
-        return f"{self.found.level:.2f}"
+        return f"{self.found.interval_level:.2f}"
 
     @property
     def vacuum(self) -> str:

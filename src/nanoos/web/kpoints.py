@@ -27,10 +27,11 @@ Show = Callable[..., Response]
 Infer = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 CONFIDENCES: Final = (
-    ("0.95", "careful: the mesh is too coarse in at most 2.5 % of cases"),
-    ("0.9", "too coarse in at most 5 % of cases"),
-    ("0.85", "fewest points: too coarse in at most 7.5 % of cases"),
+    ("0.95", "careful: the mesh is too coarse for at most 2.5 %"),
+    ("0.9", "too coarse for at most 5 %"),
+    ("0.85", "fewest points: too coarse for at most 7.5 %"),
 )
+"""Levels and what each promises of crystals like those calibrated on."""
 _SHOWN: Final = 20
 _ADDRESSED: Final = ("stored", "database", "entry")
 _SEE_OTHER: Final = 303

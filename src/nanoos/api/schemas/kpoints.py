@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nanoos.api.schemas.common import Answer, Body, ShortText
 
-Confidence = Annotated[float, Field(gt=0, lt=1)]
+Confidence = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Divisions = tuple[int, int, int]
 
 
@@ -71,6 +71,8 @@ class KpointAnswer(Answer):
     version: str
     weights_sha256: str | None
     level: float
+    interval_level: float
+    """``level``, or 0.95 outside the domain."""
     kdist: float
     kdist_lower: float
     kdist_upper: float
@@ -103,6 +105,10 @@ class KpointModelAnswer(Answer):
     description: str
     criterion: str
     label_code: str
+    weights: str
+    dataset: dict[str, Any]
+    split: dict[str, Any]
+    training: dict[str, Any]
     license: str | None
     weights_sha256: str | None
     test_error: dict[str, Any]

@@ -288,7 +288,7 @@ def _predicted_kdist(
         return found.kdist
     beyond = ", outside what it learnt from" if found.out_of_domain else ""
     reasons["mesh"] = (
-        f"a spacing of {found.kdist_lower:.4f} Å^-1: the careful end at {found.level:g} of {model}"
+        f"a spacing of {found.kdist_lower:.4f} Å^-1: the careful end at {found.interval_level:g} of {model}"
         f"{beyond}"
     )
     return found.kdist_lower
