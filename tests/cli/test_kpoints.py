@@ -97,8 +97,9 @@ def test_inputs_lie_beside_their_pseudopotentials_and_none_replaces_another(
     for element in ("Mg", "O"):
         assert f"{element}.upf" in text
         assert (made / "pseudos" / f"{element}.upf").stat().st_size
-    told = run("kpoints", files[0], "--write-input", "-o", made)
-    assert f"1 input written to {made}" in told.err
+    told = run("kpoints", *files, "--write-input", "-o", made)
+    assert f"2 inputs written to {made}" in told.err
+    assert str(other / "a_MgO.cif") in told.out, "files of one name are told apart"
 
 
 def test_a_folder_that_cannot_be_made_is_the_error_of_each_line(run, crystals, pseudos, tmp_path):

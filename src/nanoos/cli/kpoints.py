@@ -1,5 +1,6 @@
 """``nanoos kpoints``: the k-point mesh of crystals in files; no account, server or network."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,6 +197,11 @@ def _collect(document: dict[str, Any], line: KpointLine, rows: list[dict[str, An
 def _print(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
+    times = Counter(Path(file).name for file in {row["file"] for row in rows})
+    for row in rows:
+        name = Path(row["file"]).name
+        place = f" [{row['index']}]" if row["index"] else ""
+        row["shown"] = (name if times[name] == 1 else row["file"]) + place
     print_table(_COLUMNS, rows, empty="")
     inside = [row for row in rows if not row["out_of_domain"]]
     first = (inside or rows)[0]
@@ -211,17 +217,12 @@ def _print(rows: list[dict[str, Any]]) -> None:
     rows.clear()
 
 
-def _file_text(row: dict[str, Any]) -> str:
-    name = Path(row["file"]).name
-    return f"{name} [{row['index']}]" if row["index"] else name
-
-
 def _mesh_text(divisions: list[int]) -> str:
     return " × ".join(str(n) for n in divisions)
 
 
 _COLUMNS: Final = (
-    Column(title="file", of=_file_text, shrinks=True),
+    Column(title="file", of=lambda row: row["shown"], shrinks=True),
     Column(title="formula", of=lambda row: row["formula"]),
     Column(title="spacing, Å⁻¹", of=lambda row: row["kdist"], right=True),
     Column(title="lower", of=lambda row: row["kdist_lower"], right=True),
