@@ -150,6 +150,8 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
         (["--engine", "LJ", "--workflow", "dance"], 2, "single_point"),
         (["--engine", "LJ", "--set", "fmx=0.1"], 2, "'fmax'"),
         (["--engine", "LJ", "--set", "nothing"], 2, "NAME=VALUE"),
+        (["--engine", "LJ", "-w", "md", "--set", "thermostat_damping=Infinity"], 2, "finite"),
+        (["--engine", "LJ", "-w", "md", "--set", "barostat_damping=1e9"], 2, "less than"),
     ],
 )
 def test_simulate_refuses_before_it_queues(lab, crystals, arguments, code, words):

@@ -27,9 +27,9 @@ OUTPUT_DIR: Final = "output"
 
 
 class EngineParameters(BaseModel):
-    """What every engine's parameters have; closed, so a typo is an error and not a default."""
+    """What every engine's parameters have: finite numbers, and no typo is a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     workflow: str
     """What to do; the engine says which workflows it has."""
@@ -38,6 +38,9 @@ class EngineParameters(BaseModel):
 _Repeat = Annotated[int, Field(ge=1, le=10_000)]
 Repeats = tuple[_Repeat, _Repeat, _Repeat]
 """How often a cell is repeated along its vectors."""
+
+DampingFs = Annotated[float, Field(gt=0, le=1e6)]
+"""Time constant of a thermostat or barostat, fs: at most a nanosecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

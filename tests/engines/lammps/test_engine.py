@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -278,6 +279,13 @@ def test_snap_by_its_files_is_the_shipped_script(engine, tmp_path):
         ({"potential": COPPER, "repeats": [9999, 9999, 9999]}, InvalidInputError, "atoms"),
         ({"potential": COPPER, "temperature": -1}, InvalidInputError, "temperature"),
         ({"potential": COPPER, "timestep": 500}, InvalidInputError, "timestep"),
+        ({"potential": COPPER, "thermostat_damping": inf}, InvalidInputError, "damping"),
+        ({"potential": COPPER, "thermostat_damping": 1e9}, InvalidInputError, "damping"),
+        (
+            {"ml_potential_config": {"descriptor_type": "SNAP", "params": {"zbl_inner": inf}}},
+            InvalidInputError,
+            "zbl_inner",
+        ),
         ({"potential": COPPER, "equilibration_steps": 10_000}, InvalidInputError, "nothing"),
         (
             {"potential": COPPER, "num_steps": 10**8, "dump_interval": 1},

@@ -81,13 +81,7 @@ def _check_params(config: MLPotentialConfig, known: Sequence[str]) -> Mapping[st
             hint=f"There are: {', '.join(known) or 'none'}.",
             code="unknown_parameter",
         )
-    try:
-        return {name: float(value) for name, value in config.params.items()}
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"Parameters of {config.descriptor_type} are numbers: {error}.",
-            code="invalid_parameter",
-        ) from error
+    return config.params
 
 
 def _covering(name: str, wanted: Sequence[str], elements: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nanoos.engines.base import EngineParameters, Repeats
+from nanoos.engines.base import DampingFs, EngineParameters, Repeats
 from nanoos.potentials import POTENTIALS
 
 LENNARD_JONES: Final = "lj/cut"
@@ -20,7 +20,7 @@ Kelvin = Annotated[float, Field(gt=0, le=50_000)]
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PairParameters(_Closed):
@@ -59,7 +59,7 @@ class MLPotentialConfig(_Closed):
     """Elements in the order of the coefficients; empty: read from the files where they say so."""
     files: dict[str, str] = Field(default_factory=dict)
     """``coefficients``, ``parameters``, ...: names in the folder of potentials."""
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, float] = Field(default_factory=dict)
     """Further parameters: for SNAP ``zbl_inner`` and ``zbl_outer`` (Å)."""
 
 
@@ -157,7 +157,7 @@ class DynamicsParameters(LammpsParameters):
     """Of the initial velocities and of random thermostats."""
     thermostat: Literal["nose-hoover", "langevin", "csvr"] = "nose-hoover"
     """csvr is stochastic velocity rescaling (Bussi, Donadio, Parrinello 2007)."""
-    thermostat_damping: float | None = Field(default=None, gt=0)
+    thermostat_damping: DampingFs | None = None
     """fs; by default a hundred time steps."""
     analysis: tuple[Analysis, ...] = ("rdf", "msd")
     """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
@@ -234,7 +234,7 @@ class NPTParameters(DynamicsParameters):
     workflow: Literal["MD_NPT_LAMMPS"] = "MD_NPT_LAMMPS"
     pressure: float = Field(default=0.0, ge=-1e7, le=1e7)
     """bar, positive in compression."""
-    barostat_damping: float | None = Field(default=None, gt=0)
+    barostat_damping: DampingFs | None = None
     """fs; by default a thousand time steps."""
     cell: Literal["isotropic", "anisotropic", "full"] = "isotropic"
     """``isotropic`` scales the cell, ``anisotropic`` its lengths, ``full`` its angles too."""

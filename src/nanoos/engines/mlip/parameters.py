@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nanoos.engines.base import EngineParameters, Repeats
+from nanoos.engines.base import DampingFs, EngineParameters, Repeats
 from nanoos.potentials import DEFAULT_POTENTIAL, POTENTIALS
 
 
@@ -135,9 +135,9 @@ class DynamicsParameters(MLIPParameters):
     checkpoint_interval: int | None = Field(default=None, ge=1)
     """Steps between two checkpoints, which an interrupted run continues from; by default a
     twentieth of the run."""
-    thermostat_damping: float | None = Field(default=None, gt=0)
+    thermostat_damping: DampingFs | None = None
     """fs; by default a hundred time steps."""
-    barostat_damping: float | None = Field(default=None, gt=0)
+    barostat_damping: DampingFs | None = None
     """fs; by default a thousand time steps."""
     seed: int = Field(default=4928459, ge=0, le=4_294_967_295)
     """Of the initial velocities and of random thermostats."""
