@@ -181,7 +181,6 @@ def submit(lab, arguments):
         )
         ids[key] = str(simulation.id)
         (work / "acwf.json").write_text(json.dumps(ids, indent=1) + "\n")
-        try_again(lab, simulation.id)  # the same work may be there, cancelled
     return ids
 
 

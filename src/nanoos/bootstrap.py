@@ -87,7 +87,7 @@ def build_services(settings: Settings) -> Services:
         predictions=predictions,
         features=FeatureService(database, artifacts, structures, jobs),
         kpoints=KpointService(structures),
-        kpoint_studies=KpointStudyService(database, jobs, simulations),
+        kpoint_studies=KpointStudyService(database, simulations),
         optimade=OptimadeService(settings.optimade_url),
         jobs=jobs,
         job_files=JobFiles(database, artifacts, runs_dir),

@@ -143,6 +143,28 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     assert "--wait" in lab(*command, "-o", folder).err
 
 
+def test_simulate_again_after_a_cancellation_runs_it(lab, crystals):
+    command = ("simulate", crystals / "a_MgO.cif", "--engine", "LJ", "--workflow", "single_point")
+    job = lab(*command, "--json").document["job_id"]
+    assert lab("jobs", "cancel", job).code == 0
+    done = lab(*command, "--wait", "--json")
+    assert done.code == 0, done.err
+    assert (done.document["job_id"], done.document["state"]) == (job, "completed")
+
+
+def test_a_cancellation_while_it_is_waited_for_says_how_to_go_on(lab, crystals, monkeypatch):
+    def cancelled(settings, laboratory, simulation_id):
+        asked = laboratory.simulations.get(simulation_id, LOCAL_PRINCIPAL)
+        laboratory.jobs.cancel(asked.job_id, LOCAL_PRINCIPAL)
+        return laboratory.simulations.get(simulation_id, LOCAL_PRINCIPAL)
+
+    monkeypatch.setattr("nanoos.cli.simulate.followed", cancelled)
+    ran = lab("simulate", crystals / "a_MgO.cif", "--engine", "LJ", "--wait")
+    assert ran.code == 130
+    assert "The simulation was cancelled." in ran.err
+    assert "nanoos jobs retry" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

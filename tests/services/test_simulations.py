@@ -68,6 +68,29 @@ def test_equal_work_at_once_is_one_simulation(services_on_both, salt):
             assert session.scalar(select(func.count()).select_from(table)) == 1
 
 
+def test_cancelled_work_submitted_again_is_queued_again(services_on_both, salt, drain):
+    services = services_on_both
+    first = services.simulations.submit(salt, ME, **LJ)
+    services.jobs.cancel(first.job_id, ME)
+    again = services.simulations.submit(salt, ME, **LJ)
+    assert (again.id, again.job_id, again.state) == (first.id, first.job_id, "queued")
+    assert drain(services) == 1
+    assert services.simulations.submit(salt, ME, **LJ).state == "completed"
+    assert drain(services) == 0
+
+
+def test_failed_work_submitted_again_is_queued_again(services, drain):
+    stretched, _ = services.structures.add(rocksalt(6.5), ME, source={"kind": "test"})
+    work = {**RELAX, "parameters": {"max_steps": 1}}
+    first = services.simulations.submit(stretched.id, ME, **work)
+    drain(services)
+    (item,) = services.simulations.submit_batch([stretched.id], ME, **work)
+    assert (item.simulation.id, item.simulation.state) == (first.id, "queued")
+    assert item.simulation.error is None
+    assert drain(services) == 1
+    assert services.jobs.get(first.job_id, ME).attempt == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
@@ -193,6 +216,17 @@ def test_a_cancelled_batch_cancels_what_it_has_not_done(services, drain):
     drain(services)
     states = {services.simulations.get(item.simulation.id, ME).state for item in items}
     assert states == {"cancelled"}
+
+
+def test_a_cancelled_batch_submitted_again_runs_together(services, drain):
+    ids = many(services)
+    services.simulations.submit_batch(ids, ME, **RELAX, together=True)
+    services.jobs.cancel(services.jobs.page(ME, kind="relaxations").items[0].id, ME)
+    again = services.simulations.submit_batch(ids, ME, **RELAX, together=True)
+    assert {item.simulation.state for item in again} == {"queued"}
+    assert drain(services) == 1
+    states = {services.simulations.get(item.simulation.id, ME).state for item in again}
+    assert states == {"completed"}
 
 
 def test_only_relaxations_run_together(services):

@@ -10,8 +10,8 @@ from nanoos.cli.documents import print_document
 from nanoos.cli.opening import local_user, settings_and_services
 from nanoos.cli.output import make_folder, write_bytes
 from nanoos.cli.render import Column, print_facts, print_table, say, short_id
-from nanoos.cli.simulate import followed, given_parameter, stored_structure
-from nanoos.core.errors import EngineError, InvalidInputError, NanoosError
+from nanoos.cli.simulate import followed, given_parameter, require_completed, stored_structure
+from nanoos.core.errors import InvalidInputError, NanoosError
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services
@@ -89,13 +89,8 @@ def converge(
         _print(document)
     if unwritten is not None:
         raise unwritten
-    if not submit and study.state != "completed":
-        error = study.error or {}
-        raise EngineError(
-            f"The study {study.state}: {error.get('message', 'no reason was given')}",
-            hint=error.get("hint") or f"nanoos jobs log {short_id(study.job_id)}",
-            code=error.get("code"),
-        )
+    if not submit:
+        require_completed(study, what="study")
 
 
 def study_document(study: "Simulation", formula: str, files: list[Path]) -> dict[str, Any]:

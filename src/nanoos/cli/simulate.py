@@ -21,7 +21,7 @@ from nanoos.cli.render import (
     say,
     short_id,
 )
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import CancelledError, EngineError, InvalidInputError
 
 if TYPE_CHECKING:
     import uuid
@@ -83,6 +83,8 @@ def simulate(
 ) -> None:
     """Submit a simulation. The same work is never done twice: it gives the one that is there.
 
+    One that failed or was cancelled is tried again.
+
     JSON: the simulation's fields ("id", "job_id", "state", "values", ...); with --write-input:
     {"folder", "files"}.
     """
@@ -123,13 +125,8 @@ def simulate(
         if wait:
             shown = output or f"nanoos jobs files {short_id(simulation.job_id)}"
             say(f"Its files: {shown}")
-    if wait and simulation.state != "completed":
-        error = simulation.error or {}
-        raise EngineError(
-            f"The simulation {simulation.state}: {error.get('message', 'no reason was given')}",
-            hint=error.get("hint") or f"nanoos jobs log {short_id(simulation.job_id)}",
-            code=error.get("code"),
-        )
+    if wait:
+        require_completed(simulation)
 
 
 def _of_template(
@@ -210,6 +207,23 @@ def followed(settings: "Settings", lab: "Services", simulation_id: "uuid.UUID") 
     finally:
         worker.stop()
     return simulation
+
+
+def require_completed(simulation: "Simulation", *, what: str = "simulation") -> None:
+    """Raise EngineError if what was waited for has failed, CancelledError if it was cancelled."""
+    if simulation.state == "completed":
+        return
+    if simulation.state == "cancelled":
+        raise CancelledError(
+            f"The {what} was cancelled.",
+            hint=f"Queue it again: nanoos jobs retry {short_id(simulation.job_id)}",
+        )
+    error = simulation.error or {}
+    raise EngineError(
+        f"The {what} failed: {error.get('message', 'no reason was given')}",
+        hint=error.get("hint") or f"nanoos jobs log {short_id(simulation.job_id)}",
+        code=error.get("code"),
+    )
 
 
 def _print(simulation: "Simulation", formula: str) -> None:

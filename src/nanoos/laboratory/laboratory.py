@@ -133,7 +133,8 @@ class Laboratory:
     ) -> Simulation:
         """Queue a simulation for the workers; ``lab.simulation(id)`` tells how far it is.
 
-        The same work submitted again gives the simulation that is there.
+        The same work submitted again gives the simulation that is there; one that failed or was
+        cancelled is queued again.
 
         Args:
             crystal: As in :meth:`predict`; it is stored.

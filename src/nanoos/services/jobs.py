@@ -65,6 +65,7 @@ class JobEvent:
 
 _JOBS_PER_QUERY = 200
 """SQLite limits the depth of a condition."""
+_RETRIED = (FAILED, CANCELLED)
 
 
 class JobService(JobAttempts):
@@ -204,20 +205,32 @@ class JobService(JobAttempts):
         """
         with self._db.write() as session:
             row = _visible_row(session, job_id, who, lock=True)
-            if row.state not in {FAILED, CANCELLED}:
+            if row.state not in _RETRIED:
                 raise ConflictError(
                     f"The job is {row.state}.",
                     hint="Only a failed or cancelled job can be retried.",
                 )
-            row.failures = row.losses = 0
-            row.error = row.files = row.message = None
-            row.progress = 0.0
-            row.cancel_requested = False
-            row.finished_at = None
-            queue_again(row, delay_s=0)
-            add_event(session, row, QUEUED, {"reason": "retried by a user"})
+            self._retry(session, row)
             session.flush()
             return _view(row)
+
+    @classmethod
+    def retry_in(cls, session: Session, job_id: uuid.UUID) -> None:
+        """Retry as :meth:`retry`, in the caller's transaction; any other job stays as it is."""
+        row = session.scalar(select(JobTable).where(JobTable.id == job_id).with_for_update())
+        if row is not None and row.state in _RETRIED:
+            cls._retry(session, row)
+            session.flush()
+
+    @classmethod
+    def _retry(cls, session: Session, row: JobTable) -> None:
+        row.failures = row.losses = 0
+        row.error = row.files = row.message = None
+        row.progress = 0.0
+        row.cancel_requested = False
+        row.finished_at = None
+        queue_again(row, delay_s=0)
+        add_event(session, row, QUEUED, {"reason": "retried by a user"})
 
 
 def _visible_row(

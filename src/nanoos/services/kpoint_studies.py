@@ -11,7 +11,6 @@ from nanoos.core.errors import InvalidInputError
 from nanoos.db import Database, JobTable, SimulationResultTable, SimulationTable, StructureTable
 from nanoos.kpoints.studies import ConvergenceStudy, MeshEnergy, StudyFile
 from nanoos.services.access import Principal, visible
-from nanoos.services.jobs import JobService
 from nanoos.services.simulations import Simulation, SimulationService
 from nanoos.structures import Structure
 
@@ -25,15 +24,11 @@ class KpointStudyService:
 
     Args:
         database: Where they are.
-        jobs: Retries what failed.
         simulations: Submits and reads.
     """
 
-    def __init__(
-        self, database: Database, jobs: JobService, simulations: SimulationService
-    ) -> None:
+    def __init__(self, database: Database, simulations: SimulationService) -> None:
         self._db = database
-        self._jobs = jobs
         self._simulations = simulations
 
     def submit(
@@ -44,14 +39,14 @@ class KpointStudyService:
         parameters: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> Simulation:
-        """Queue a study, or give the one that did the same work; a failed one is tried again.
+        """Queue a study; as :meth:`SimulationService.submit`.
 
         Raises:
             NotFoundError: no such structure, or no pseudopotentials.
             InvalidInputError: parameters or a structure that do not fit.
             UnavailableError: there is no pw.x.
         """
-        study = self._simulations.submit(
+        return self._simulations.submit(
             structure_id,
             who,
             engine=ENGINE,
@@ -59,10 +54,6 @@ class KpointStudyService:
             parameters=parameters,
             priority=priority,
         )
-        if study.state not in {"failed", "cancelled"}:
-            return study
-        self._jobs.retry(study.job_id, who)
-        return self._simulations.get(study.id, who)
 
     def studies(self, who: Principal) -> Iterator[ConvergenceStudy]:
         """Every completed study that ``who`` may see, oldest first."""

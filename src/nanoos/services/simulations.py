@@ -21,7 +21,7 @@ from nanoos.db import (
     db_now,
     insert_if_absent,
 )
-from nanoos.db.jobs import QUEUED
+from nanoos.db.jobs import CANCELLED, FAILED, QUEUED
 from nanoos.services.access import Principal, visible
 from nanoos.services.jobs import JobService
 from nanoos.services.paging import Page, fetch_page
@@ -99,7 +99,7 @@ class SimulationService:
     """Submits simulations as jobs and reads what came out.
 
     The same work (structure, engine, workflow, parameters) exists once: submitting it again
-    gives the simulation that is there, whatever its state.
+    gives the simulation that is there, queued again where it had failed or was cancelled.
     """
 
     def __init__(self, database: Database, jobs: JobService, structures: StructureService) -> None:
@@ -138,7 +138,7 @@ class SimulationService:
         parameters: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> Simulation:
-        """Queue a simulation, or give the one that did the same work before.
+        """Queue a simulation, or give the one of the same work; an unsuccessful one is tried again.
 
         Raises:
             NotFoundError: no such structure, engine or workflow.
@@ -156,6 +156,7 @@ class SimulationService:
                 owner_id=structure.owner_id,
                 priority=priority,
             )
+            self._jobs.retry_in(session, row.job_id)
             simulation_id = row.id
         return self.get(simulation_id, who)
 
@@ -247,15 +248,7 @@ class SimulationService:
                     session, plan, structure_id=structure_id, owner_id=owner_id, priority=priority
                 )
                 found[structure_id] = row.id
-            jobs = session.scalars(
-                select(JobTable)
-                .join(SimulationTable, SimulationTable.job_id == JobTable.id)
-                .where(SimulationTable.id.in_(list(found.values())), JobTable.state == QUEUED)
-            ).all()
-            waiting = {job.id for job in jobs}
-            for job in jobs:
-                job.not_before = cast("datetime", db_now(HELD_S))
-            if waiting:
+            if wait_for_batch(session, list(found.values())):
                 self._jobs.enqueue(
                     session,
                     "relaxations",
@@ -282,7 +275,10 @@ class SimulationService:
         owner_id: uuid.UUID,
         priority: int = 0,
     ) -> SimulationTable:
-        """Submit inside the caller's transaction; the caller has checked the plan."""
+        """Submit inside the caller's transaction; the caller has checked the plan.
+
+        The same work gives the simulation that is there, whatever its state.
+        """
         key = plan.key(structure_id)
         existing = session.scalar(select(SimulationTable).where(SimulationTable.key == key))
         if existing is not None:
@@ -363,6 +359,27 @@ class SimulationService:
                 row.structure_id,
                 Structure.from_dict({"lattice": structure.lattice_vectors, **structure.sites}),
             )
+
+
+def wait_for_batch(session: Session, simulation_ids: Sequence[uuid.UUID]) -> bool:
+    """Hold simulations back for the job that does them together; whether there are any.
+
+    Those that failed or were cancelled are tried again, completed and running ones left alone.
+    """
+    jobs = session.scalars(
+        select(JobTable)
+        .join(SimulationTable, SimulationTable.job_id == JobTable.id)
+        .where(
+            SimulationTable.id.in_(simulation_ids),
+            JobTable.state.in_((QUEUED, FAILED, CANCELLED)),
+        )
+        .order_by(JobTable.id)
+        .with_for_update(of=JobTable)
+    ).all()
+    for job in jobs:
+        JobService.retry_in(session, job.id)
+        job.not_before = cast("datetime", db_now(HELD_S))
+    return bool(jobs)
 
 
 def _query() -> Select[SimulationTable, JobTable]:

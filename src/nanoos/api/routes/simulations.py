@@ -22,7 +22,7 @@ router = APIRouter(
 
 @router.post("", status_code=202, response_model=SimulationAnswer, responses=answers(404, 409, 413))
 def submit_simulation(body: SimulationBody, lab: Lab, who: Writer) -> Any:
-    """Queue a simulation; the same work asked for again gives the one that is there."""
+    """Queue a simulation, once for the same work; again where that failed or was cancelled."""
     return lab.simulations.submit(
         body.structure_id,
         who,
