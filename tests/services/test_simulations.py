@@ -229,6 +229,17 @@ def test_a_cancelled_batch_submitted_again_runs_together(services, drain):
     assert states == {"completed"}
 
 
+def test_a_cancelled_batch_that_is_retried_does_what_it_had_not_done(services, drain):
+    items = services.simulations.submit_batch(many(services), ME, **RELAX, together=True)
+    batch = services.jobs.page(ME, kind="relaxations").items[0]
+    services.jobs.cancel(batch.id, ME)
+    assert services.jobs.retry(batch.id, ME).state == "queued"
+    assert drain(services) == 1, "they wait for their batch"
+    assert services.jobs.get(batch.id, ME).result == {"total": 3, "failed": 0}
+    states = {services.simulations.get(item.simulation.id, ME).state for item in items}
+    assert states == {"completed"}
+
+
 def test_only_relaxations_run_together(services):
     with pytest.raises(InvalidInputError, match="does not run in batches"):
         services.simulations.submit_batch(many(services), ME, **LJ, together=True)

@@ -27,7 +27,7 @@ from nanoos.db.jobs import (
     RUNNING,
     TERMINAL_STATES,
 )
-from nanoos.services.job_kinds import JOB_KINDS, JobClaim, JobOutcome, TerminalHook
+from nanoos.services.job_kinds import JOB_KINDS, JobClaim, JobKind, JobOutcome
 
 MAX_LOSSES = 20
 """Attempts that may be lost with their worker before the job itself is suspected."""
@@ -288,9 +288,9 @@ def end_job(
     row.finished_at = cast("datetime", db_now())
     add_event(session, row, state, error or {})
     session.flush()
-    hook = _terminal_hook(row.kind)
-    if hook is not None:
-        hook(session, row)
+    kind = known_kind(row.kind)
+    if kind is not None and kind.on_terminal is not None:
+        kind.on_terminal(session, row)
 
 
 def queue_again(row: JobTable, *, delay_s: float) -> None:
@@ -307,11 +307,12 @@ def add_event(session: Session, row: JobTable, kind: str, data: Mapping[str, Any
     session.add(JobEventTable(job_id=row.id, number=row.event_count, kind=kind, data=dict(data)))
 
 
-def _terminal_hook(kind: str) -> TerminalHook | None:
+def known_kind(name: str) -> JobKind | None:
+    """The kind of a job; None where its plug-in is gone: that must not keep it from ending."""
     try:
-        return JOB_KINDS.get(kind).on_terminal
+        return JOB_KINDS.get(name)
     except NotFoundError:
-        return None  # its plug-in is gone; that must not keep the job from ending
+        return None
 
 
 def _name_files(session: Session, row: JobTable, files: Sequence[Mapping[str, Any]]) -> None:

@@ -53,7 +53,7 @@ class JobContext(Protocol):
 
 
 JobHandler = Callable[["Services", JobClaim, JobContext], JobOutcome]
-TerminalHook = Callable[[Session, JobTable], None]
+JobHook = Callable[[Session, JobTable], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +67,15 @@ class JobKind:
         max_failures: Attempts that may end by the job's own fault (transient errors, a dead
             process) before it fails for good. Errors of the work itself are never retried.
         on_terminal: Called inside the transaction that ends the job in any way.
+        on_retry: Called inside the transaction that queues it again for a user.
     """
 
     name: str
     handler: JobHandler
     queue: str = "default"
     max_failures: int = 3
-    on_terminal: TerminalHook | None = None
+    on_terminal: JobHook | None = None
+    on_retry: JobHook | None = None
 
 
 JOB_KINDS: Registry[JobKind] = Registry(

@@ -20,6 +20,7 @@ from nanoos.services.job_attempts import (
     LeaseLostError,
     add_event,
     end_job,
+    known_kind,
     queue_again,
 )
 from nanoos.services.job_kinds import JOB_KINDS
@@ -231,6 +232,9 @@ class JobService(JobAttempts):
         row.finished_at = None
         queue_again(row, delay_s=0)
         add_event(session, row, QUEUED, {"reason": "retried by a user"})
+        kind = known_kind(row.kind)
+        if kind is not None and kind.on_retry is not None:
+            kind.on_retry(session, row)
 
 
 def _visible_row(

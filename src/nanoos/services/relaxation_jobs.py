@@ -2,7 +2,8 @@
 
 The simulations of the batch exist from the beginning, their own jobs held back. This job ends
 each of them as soon as it has converged or failed. Ended before its work is done, it lets those
-that are left go, and they run one by one; cancelled, it cancels them.
+that are left go, and they run one by one; cancelled, it cancels them. Retried, it takes up all
+that it has not completed.
 """
 
 import csv
@@ -21,6 +22,7 @@ from nanoos.db.jobs import CANCELLED, COMPLETED, FAILED, QUEUED
 from nanoos.services.job_attempts import end_job
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 from nanoos.services.simulation_jobs import result_row
+from nanoos.services.simulations import wait_for_batch
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services
@@ -162,4 +164,11 @@ def release(session: Session, job: JobTable) -> None:
             row.not_before = None
 
 
-RELAXATIONS = JobKind(name=KIND, handler=run_relaxations, queue="md", on_terminal=release)
+def take_up(session: Session, job: JobTable) -> None:
+    """In the transaction that retries the job: what is not completed waits for it again."""
+    wait_for_batch(session, _listed(job.payload))
+
+
+RELAXATIONS = JobKind(
+    name=KIND, handler=run_relaxations, queue="md", on_terminal=release, on_retry=take_up
+)
