@@ -1,10 +1,13 @@
 """The rules that choose, and the input and estimates they lead to, without pw.x."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.core.units import BOHR_A
+from nanoos.engines import get_engine
 from nanoos.engines.espresso.choices import (
     choose,
     choose_as_metal,
@@ -66,6 +69,25 @@ def family(tmp_path):
         for element, z in VALENCE.items()
     }
     return PseudopotentialFamily(info=info, folder=tmp_path, pseudos=pseudos)
+
+
+def test_what_it_rests_on_are_the_pseudopotentials_in_use(family, monkeypatch):
+    here = [family]
+    monkeypatch.setattr("nanoos.engines.espresso.engine.get_family", lambda _: here[0])
+
+    def fingerprint(structure):
+        engine = get_engine("QE")()
+        return engine.fingerprint(structure, engine.validate_parameters({"family": "Test"}))
+
+    first = fingerprint(silicon())
+    assert first == {"Si": "0" * 64, "cutoffs_ry": "14 56"}
+    other = replace(family.pseudos["Si"], sha256="1" * 64)
+    here[0] = replace(family, pseudos={**family.pseudos, "Si": other})
+    assert fingerprint(silicon()) == first | {"Si": "1" * 64}
+    assert "Si" not in fingerprint(rocksalt())
+    cutoffs = {"normal": Cutoffs(wfc_ry=30, rho_ry=120)}
+    here[0] = replace(family, pseudos={"Si": replace(family.pseudos["Si"], cutoffs=cutoffs)})
+    assert fingerprint(silicon()) == first | {"cutoffs_ry": "30 120"}
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,17 @@ class TestVasp(EngineContract):
             assert "never with the program itself" in result.warnings[0]
 
 
+def test_what_it_rests_on_are_the_potcars_in_use(engine, vasp, tmp_path):
+    def fingerprint():
+        return engine.fingerprint(rocksalt(), engine.validate_parameters(CHEAP))
+
+    first = fingerprint()
+    write_potcars(tmp_path, **POTCARS | {"O": (6, 414.0)})
+    set_potcar_folder(str(tmp_path))
+    assert first["Mg"] == fingerprint()["Mg"]
+    assert first["O"] != fingerprint()["O"]
+
+
 # -- inputs -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ The second part installs MACE (minutes, half a GB) unless ``MACE_TOOL_PYTHON`` n
 that has it, and is run by ``make slow``.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ import pytest
 from nanoos.core.errors import ConflictError, InvalidInputError, UnavailableError
 from nanoos.core.folders import set_data_dir
 from nanoos.core.records import LevelOfTheory
+from nanoos.engines import get_engine
 from nanoos.potentials import (
     check_potential,
     covered_elements,
@@ -36,7 +38,7 @@ ELEMENTS = [8, 11, 12, 14, 17, 26, 30]
 
 def write_weights(folder: Path, settings: dict, card: dict) -> None:
     """A set of weights as far as the main environment reads it: the head of a safetensors file."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     metadata = {"format": "nanoos-mace-1", "settings": json.dumps(settings)}
     header = json.dumps({"__metadata__": metadata}).encode()
     (folder / mace.WEIGHTS_FILE).write_bytes(len(header).to_bytes(8, "little") + header)
@@ -49,7 +51,10 @@ def write_manifest(folder: Path) -> None:
         name=mace.WEIGHTS,
         family="MACE",
         folder=folder,
-        files={mace.WEIGHTS_FILE: "", mace.CARD_FILE: ""},
+        files={
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in (mace.WEIGHTS_FILE, mace.CARD_FILE)
+        },
         license="MIT",
         source="made in a test",
         added_at="2026-01-01T00:00:00Z",
@@ -106,6 +111,34 @@ def test_what_the_weights_are_is_read_without_the_tool(weights, tool):
     assert len(potential.weights_sha256) == 64
     with pytest.raises(InvalidInputError):
         MACEPotential(device="abacus")
+
+
+@pytest.mark.parametrize("engine", ["MLIP", "LAMMPS"])
+def test_other_weights_under_the_name_are_other_work(weights, tool, engine):
+    engine, crystal = get_engine(engine)(), rocksalt()
+
+    def fingerprint(potential):
+        return engine.fingerprint(crystal, engine.validate_parameters({"potential": potential}))
+
+    write_weights(weights, SETTINGS, CARD)
+    first = fingerprint("MACE")
+    assert fingerprint("mace") == first != {}
+    write_weights(weights, SETTINGS | {"r_max": 5.0}, CARD)
+    second = fingerprint("MACE")
+    write_weights(weights, SETTINGS | {"r_max": 5.0}, CARD | {"functional": "r2SCAN"})
+    assert len({*first.values(), *second.values(), *fingerprint("MACE").values()}) == 3
+    assert fingerprint("CHGNet") == {}, "the name says which weights they are"
+
+
+def test_weights_that_were_replaced_are_used(weights, tool):
+    write_weights(weights, SETTINGS, CARD)
+    first = get_potential("MACE")
+    assert get_potential("mace") is first
+    write_weights(weights, SETTINGS | {"atomic_numbers": [26]}, CARD | {"version": "2"})
+    second = get_potential("MACE")
+    assert (second.version, second.elements) == ("2", {"Fe"})
+    assert second.weights_sha256 != first.weights_sha256
+    assert covered_elements("MACE") == {"Fe"}
 
 
 @pytest.mark.parametrize(

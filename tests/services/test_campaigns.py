@@ -15,6 +15,7 @@ from nanoos.core.errors import (
     NotFoundError,
 )
 from nanoos.db import CandidateTable, JobTable, SimulationResultTable, SimulationTable
+from nanoos.engines.mlip.engine import LennardJonesEngine
 from nanoos.services.access import LOCAL_PRINCIPAL as ME
 from nanoos.services.access import Principal
 from nanoos.services.campaign_progress import wake
@@ -106,6 +107,27 @@ def test_a_second_campaign_reuses_every_simulation(services, drain):
     assert [c.value for c in services.campaigns.candidates(first.id, ME)] == [
         c.value for c in services.campaigns.candidates(second.id, ME)
     ]
+
+
+def test_a_campaign_on_other_files_simulates_anew(services, drain, monkeypatch):
+    document = config(
+        simulation_budget=3,
+        baseline={"enabled": False},
+        bo_config={"n_initial_random": 3, "batch_size": 3},
+        cross_check={"potential": "LJ", "top": 1},
+    )
+
+    def simulations() -> int:
+        campaign = services.campaigns.create(document, ME)
+        services.campaigns.run(campaign.id, ME)
+        drain(services)
+        assert services.campaigns.get(campaign.id, ME).state == "completed"
+        with services.database.read() as session:
+            return session.scalar(select(func.count()).select_from(SimulationTable))
+
+    assert [simulations(), simulations()] == [3, 3]
+    monkeypatch.setattr(LennardJonesEngine, "fingerprint", lambda *_: {"my.sw": "1" * 64})
+    assert [simulations(), simulations()] == [6, 6]
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 4, 9, 13, 20])

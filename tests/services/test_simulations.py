@@ -1,5 +1,6 @@
 """Simulations: checked before they are queued, done once, kept with what repeats them."""
 
+import hashlib
 import json
 import threading
 import uuid
@@ -9,8 +10,10 @@ from sqlalchemy import func, select
 
 from nanoos.core.errors import InvalidInputError, NotFoundError
 from nanoos.db import JobTable, SimulationTable
+from nanoos.engines.mlip.engine import LennardJonesEngine
 from nanoos.services.access import LOCAL_PRINCIPAL as ME
 from nanoos.services.access import Principal
+from nanoos.services.simulations import SimulationPlan
 from nanoos.testing.crystals import rocksalt
 
 LJ = {"engine": "LJ", "workflow": "single_point"}
@@ -46,6 +49,30 @@ def test_equal_work_is_one_simulation(services_on_both, salt):
     assert first.id == spelled.id
     other = services.simulations.submit(salt, ME, engine="LJ", workflow="relax")
     assert other.id != first.id
+
+
+def test_work_on_other_files_is_other_work(services, salt_id, monkeypatch):
+    files: dict[str, str] = {}
+    monkeypatch.setattr(LennardJonesEngine, "fingerprint", lambda *_: files)
+
+    def submit():
+        (item,) = services.simulations.submit_batch([salt_id], ME, **RELAX, together=True)
+        assert item.simulation.id == services.simulations.submit(salt_id, ME, **RELAX).id
+        return item.simulation.id
+
+    first = submit()
+    files["my.sw"] = "1" * 64
+    second = submit()
+    files["my.sw"] = "2" * 64
+    assert len({first, second, submit()}) == 3
+    files.clear()
+    assert submit() == first
+
+
+def test_work_that_rests_on_no_files_keeps_the_key_it_always_had():
+    plan = SimulationPlan(engine="LJ", workflow="relax", parameters={"fmax": 0.02}, queue="md")
+    named = '["00000000-0000-0000-0000-000000000001", "LJ", "relax", {"fmax": 0.02}]'
+    assert plan.key(uuid.UUID(int=1), {}) == hashlib.sha256(named.encode()).hexdigest()
 
 
 def test_equal_work_at_once_is_one_simulation(services_on_both, salt):

@@ -25,7 +25,7 @@ class SimulationTable(Table):
     workflow: Mapped[str] = mapped_column(String(50))
     parameters: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     key: Mapped[str] = mapped_column(String(64), unique=True)
-    """SHA-256 of structure id, engine, workflow and parameters."""
+    """SHA-256 of structure id, engine, workflow, parameters and the files that it rests on."""
     created_at: Mapped[CreatedAt]
 
     result: Mapped["SimulationResultTable | None"] = relationship(back_populates="simulation")

@@ -124,6 +124,21 @@ class Engine(ABC, Generic[P]):
             InvalidInputError: parameters, an element that is not covered, an impossible cell.
         """
 
+    def fingerprint(self, structure: Structure, parameters: P) -> Mapping[str, str]:
+        """What a result rests on besides its parameters and may become another under its name.
+
+        The files of a potential, weights, pseudopotentials; never the version of a program. Files
+        are read for it, nothing is loaded.
+
+        Returns:
+            Name to SHA-256 or other mark; empty where there is nothing of the kind.
+
+        Raises:
+            NanoosError: as :meth:`validate`, where it is not to be known.
+        """
+        del structure, parameters
+        return {}
+
     def values_given(self, parameters: P) -> frozenset[str] | None:
         """Values that a result of this work tells of its crystal, as far as it promises them.
 

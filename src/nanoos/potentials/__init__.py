@@ -15,6 +15,7 @@ from nanoos.potentials.registry import (
     DEFAULT_POTENTIAL,
     POTENTIALS,
     REFERENCE_POTENTIAL,
+    added_weights,
     check_potential,
     get_potential,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "PotentialResult",
     "ReferenceTable",
     "Relaxation",
+    "added_weights",
     "build_references",
     "check_elements",
     "check_potential",

@@ -11,7 +11,6 @@ import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +136,7 @@ class MACEPotential:
             device = torch_device(device)
         self.device = device
         self._file = weights.folder / WEIGHTS_FILE
+        self._sha256 = weights.files[WEIGHTS_FILE]
         self._settings = _settings(self._file)
         self._card = _card(weights.folder)
         self._head = _head(self._settings, self._card.head)
@@ -148,6 +148,12 @@ class MACEPotential:
     def check_available(cls) -> None:
         """Raise UnavailableError where it cannot run here; the hint has the commands."""
         cls._require()
+
+    @staticmethod
+    def added_weights() -> dict[str, str]:
+        """Name to SHA-256 of the weights that were added and what was said of them, if any."""
+        weights = find_weights(WEIGHTS)
+        return {} if weights is None else {weights.name: weights.sha256}
 
     @staticmethod
     def _require() -> InstalledWeights:
@@ -174,7 +180,7 @@ class MACEPotential:
     @property
     def weights_sha256(self) -> str:
         """SHA-256 of the converted weights."""
-        return file_sha256(self._file)
+        return self._sha256
 
     @property
     def elements(self) -> frozenset[str]:
@@ -259,7 +265,6 @@ def _arrays(batch: Sequence[Structure], cutoff_a: float) -> dict[str, Any]:
     }
 
 
-@cache
 def _settings(file: Path) -> Mapping[str, Any]:
     """What rebuilds the network, from the head of a safetensors file."""
     with file.open("rb") as stream:

@@ -1,5 +1,6 @@
 """The potentials there are."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Final
@@ -48,8 +49,23 @@ def check_potential(name: str) -> None:
         check()
 
 
+def added_weights(name: str) -> Mapping[str, str]:
+    """Name to SHA-256 of the weights of a potential that users exchange for others.
+
+    Empty where its name says which weights they are. Loads neither them nor torch.
+
+    Raises:
+        NotFoundError: no such potential.
+    """
+    canonical = POTENTIALS.canonical_name(name)
+    if canonical in _PACKAGES:
+        return {}
+    look = getattr(POTENTIALS.get(canonical), "added_weights", None)
+    return look() if look is not None else {}
+
+
 def get_potential(name: str = DEFAULT_POTENTIAL, *, device: str | None = None) -> Potential:
-    """The potential called ``name``, its weights loaded once in a process.
+    """The potential called ``name``, its weights loaded once in a process while they stay the same.
 
     Args:
         name: Name in :data:`POTENTIALS`, in any case.
@@ -60,9 +76,10 @@ def get_potential(name: str = DEFAULT_POTENTIAL, *, device: str | None = None) -
         NotFoundError: no such potential; the hint gives the nearest name.
         UnavailableError: its package is not installed, or there is no such device.
     """
-    return _load(POTENTIALS.canonical_name(name), device or default_device())
+    canonical = POTENTIALS.canonical_name(name)
+    return _load(canonical, device or default_device(), *added_weights(canonical).values())
 
 
 @cache
-def _load(name: str, device: str) -> Potential:
+def _load(name: str, device: str, *_weights_sha256: str) -> Potential:
     return POTENTIALS.get(name)(device=device)  # type: ignore[call-arg]  # see POTENTIALS

@@ -5,6 +5,7 @@ transaction that completes its job. Killed before that, it leaves nothing and is
 """
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from nanoos.db import (
     IterationTable,
     JobTable,
     SimulationTable,
+    StructureTable,
     db_now,
 )
 from nanoos.db.jobs import CANCELLED, FAILED, TERMINAL_STATES
@@ -28,6 +30,7 @@ from nanoos.services.campaign_records import best_candidate, ranking
 from nanoos.services.container import Services
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 from nanoos.services.simulations import SimulationPlan
+from nanoos.services.structure_records import row_structure
 
 MIN_FAILURES = 4
 """When this many simulations have ended and all of them failed, the budget is not spent on."""
@@ -88,11 +91,16 @@ def run_step(services: Services, claim: JobClaim, context: JobContext) -> JobOut
     if not choice.chosen:
         return _finish(services, snapshot, "Every candidate of the space has been simulated.")
     plan = _plan(services, simulation_request(config.simulation))
+    fingerprints = []
     for entry in choice.chosen:
-        services.structures.analyse(entry.point.structure())
+        structure = entry.point.structure()
+        services.structures.analyse(structure)
+        fingerprints.append(services.simulations.fingerprint(plan, structure))
     return JobOutcome(
         result={"did": "iteration", "number": snapshot.iterations + 1, "chosen": choice.keys},
-        finalize=lambda session: _write_iteration(services, session, snapshot, choice, plan),
+        finalize=lambda session: _write_iteration(
+            services, session, snapshot, choice, plan=plan, fingerprints=fingerprints
+        ),
     )
 
 
@@ -157,7 +165,9 @@ def _write_iteration(
     session: Session,
     snapshot: CampaignSnapshot,
     choice: Choice,
+    *,
     plan: SimulationPlan,
+    fingerprints: Sequence[Mapping[str, str]],
 ) -> None:
     row = _lock_running(session, snapshot.id, snapshot.iterations)
     if row is None:
@@ -173,7 +183,7 @@ def _write_iteration(
             active_learning_stats=dict(choice.diagnostics),
         )
     )
-    for rank, entry in enumerate(choice.chosen):
+    for rank, (entry, fingerprint) in enumerate(zip(choice.chosen, fingerprints, strict=True)):
         structure_id = services.structures.get_or_add_in(
             session,
             entry.point.structure(),
@@ -184,6 +194,7 @@ def _write_iteration(
             session,
             plan,
             structure_id=structure_id,
+            fingerprint=fingerprint,
             owner_id=snapshot.owner_id,
             priority=0 if snapshot.is_baseline else 1,
         )
@@ -246,19 +257,26 @@ def _finish(services: Services, snapshot: CampaignSnapshot, reason: str) -> JobO
     if check is None or request is None or checked or not winners or snapshot.is_baseline:
         return _change_state(snapshot, "completed", reason)
     plan = _plan(services, request)
-    chosen = [candidate.id for candidate, _ in winners[: check.top]]
+    with services.database.read() as session:
+        chosen = {
+            candidate.id: services.simulations.fingerprint(
+                plan, row_structure(session.get_one(StructureTable, candidate.structure_id))
+            )
+            for candidate, _ in winners[: check.top]
+        }
 
     def finalize(session: Session) -> None:
         row = _lock_running(session, snapshot.id, snapshot.iterations)
         if row is None:
             return
         _close_iteration(session, snapshot)
-        for candidate_id in chosen:
+        for candidate_id, fingerprint in chosen.items():
             candidate = session.get_one(CandidateTable, candidate_id)
             simulation = services.simulations.submit_in(
                 session,
                 plan,
                 structure_id=candidate.structure_id,
+                fingerprint=fingerprint,
                 owner_id=snapshot.owner_id,
                 priority=1,
             )

@@ -89,17 +89,20 @@ class SimulationPlan:
     parameters: Mapping[str, Any]
     queue: str
 
-    def key(self, structure_id: uuid.UUID) -> str:
-        """SHA-256 that names this work on that structure."""
+    def key(self, structure_id: uuid.UUID, fingerprint: Mapping[str, str]) -> str:
+        """SHA-256 that names this work on that structure, with what it rests on."""
         document = [str(structure_id), self.engine, self.workflow, self.parameters]
+        if fingerprint:
+            document.append(dict(fingerprint))
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 class SimulationService:
     """Submits simulations as jobs and reads what came out.
 
-    The same work (structure, engine, workflow, parameters) exists once: submitting it again
-    gives the simulation that is there, queued again where it had failed or was cancelled.
+    The same work (structure, engine, workflow, parameters, and the files that the engine says it
+    rests on) exists once: submitting it again gives the simulation that is there, queued again
+    where it had failed or was cancelled.
     """
 
     def __init__(self, database: Database, jobs: JobService, structures: StructureService) -> None:
@@ -148,11 +151,13 @@ class SimulationService:
         plan = self.plan(engine=engine, workflow=workflow, parameters=parameters or {})
         structure = self._structures.get(structure_id, who)
         self.check(plan, structure.structure)
+        fingerprint = self.fingerprint(plan, structure.structure)
         with self._db.write() as session:
             row = self.submit_in(
                 session,
                 plan,
                 structure_id=structure_id,
+                fingerprint=fingerprint,
                 owner_id=structure.owner_id,
                 priority=priority,
             )
@@ -168,6 +173,18 @@ class SimulationService:
         get_engine(plan.engine)().validate(
             structure, {**plan.parameters, "workflow": plan.workflow}
         )
+
+    @staticmethod
+    def fingerprint(plan: SimulationPlan, structure: Structure) -> Mapping[str, str]:
+        """As :meth:`Engine.fingerprint`; empty where that is not to be known."""
+        from nanoos.engines import get_engine
+
+        engine = get_engine(plan.engine)()
+        try:
+            checked = engine.validate_parameters({**plan.parameters, "workflow": plan.workflow})
+            return engine.fingerprint(structure, checked)
+        except NanoosError:
+            return {}
 
     def submit_batch(
         self,
@@ -232,20 +249,26 @@ class SimulationService:
         priority: int,
     ) -> list[BatchItem]:
         """The simulations, their jobs held back, and one job that relaxes them."""
-        owners: dict[uuid.UUID, uuid.UUID] = {}
+        checked: dict[uuid.UUID, tuple[uuid.UUID, Mapping[str, str]]] = {}
         errors: dict[uuid.UUID, Mapping[str, Any]] = {}
         for structure_id in dict.fromkeys(structure_ids):
             try:
                 structure = self._structures.get(structure_id, who)
                 self.check(plan, structure.structure)
-                owners[structure_id] = structure.owner_id
+                fingerprint = self.fingerprint(plan, structure.structure)
+                checked[structure_id] = (structure.owner_id, fingerprint)
             except NanoosError as error:
                 errors[structure_id] = error.as_dict()
         found: dict[uuid.UUID, uuid.UUID] = {}
         with self._db.write() as session:
-            for structure_id, owner_id in owners.items():
+            for structure_id, (owner_id, fingerprint) in checked.items():
                 row = self.submit_in(
-                    session, plan, structure_id=structure_id, owner_id=owner_id, priority=priority
+                    session,
+                    plan,
+                    structure_id=structure_id,
+                    fingerprint=fingerprint,
+                    owner_id=owner_id,
+                    priority=priority,
                 )
                 found[structure_id] = row.id
             if wait_for_batch(session, list(found.values())):
@@ -272,6 +295,7 @@ class SimulationService:
         plan: SimulationPlan,
         *,
         structure_id: uuid.UUID,
+        fingerprint: Mapping[str, str],
         owner_id: uuid.UUID,
         priority: int = 0,
     ) -> SimulationTable:
@@ -279,7 +303,7 @@ class SimulationService:
 
         The same work gives the simulation that is there, whatever its state.
         """
-        key = plan.key(structure_id)
+        key = plan.key(structure_id, fingerprint)
         existing = session.scalar(select(SimulationTable).where(SimulationTable.key == key))
         if existing is not None:
             return existing

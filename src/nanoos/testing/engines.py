@@ -182,6 +182,14 @@ class EngineContract:
             engine.run(rocksalt(5.0, self.uncovered_element, "O"), self._first(), tmp_path)
         assert list(tmp_path.iterdir()) == []
 
+    def test_what_it_rests_on_does_not_change_by_itself(
+        self, engine: Engine[Any], structure: Structure
+    ) -> None:
+        checked = engine.validate_parameters(self._first())
+        found = engine.fingerprint(structure, checked)
+        assert found == type(engine)().fingerprint(structure, checked)
+        assert all(isinstance(text, str) for text in (*found, *found.values()))
+
     def test_cost_is_estimated_and_grows_with_the_cell(
         self, engine: Engine[Any], structure: Structure
     ) -> None:

@@ -108,6 +108,17 @@ class EspressoEngine(Engine[EspressoParameters]):
         refuse_costly_workflow(structure, checked, choices, program.processes)
         return checked
 
+    def fingerprint(
+        self, structure: Structure, parameters: EspressoParameters
+    ) -> Mapping[str, str]:
+        """See :class:`Engine`: the pseudopotentials of the elements and the cutoffs they suggest."""
+        family = get_family(parameters.family)
+        found = {symbol: one.sha256 for symbol, one in family.of(structure.species).items()}
+        cutoffs = family.cutoffs(structure.species, parameters.accuracy)
+        if cutoffs is not None:
+            found["cutoffs_ry"] = f"{cutoffs.wfc_ry:g} {cutoffs.rho_ry:g}"
+        return found
+
     def values_given(self, parameters: EspressoParameters) -> frozenset[str]:
         """See :class:`Engine`. There are no formation energies: elements are not computed."""
         given = {"energy_ev_per_atom"}

@@ -25,7 +25,7 @@ from nanoos.engines.lammps.catalogue import sha256
 from nanoos.engines.lammps.cell import repeats_for
 from nanoos.engines.lammps.cost import estimate_seconds
 from nanoos.engines.lammps.following import TrajectoryFollower
-from nanoos.engines.lammps.interactions import Interactions
+from nanoos.engines.lammps.interactions import Interactions, interactions
 from nanoos.engines.lammps.logs import ThermoReader, read_log
 from nanoos.engines.lammps.origin import labels_of, provenance_of
 from nanoos.engines.lammps.parameters import (
@@ -53,6 +53,7 @@ from nanoos.engines.lammps.script import (
     needs_tilt,
 )
 from nanoos.engines.lammps.supervision import Attempt, supervise
+from nanoos.potentials import added_weights
 from nanoos.structures import Structure
 
 
@@ -86,6 +87,13 @@ class LammpsEngine(Engine[LammpsParameters]):
             UnavailableError: no LAMMPS here, or it lacks the pair style.
         """
         return case_of(structure, self.validate_parameters(parameters)).parameters
+
+    def fingerprint(self, structure: Structure, parameters: LammpsParameters) -> Mapping[str, str]:
+        """See :class:`Engine`: the files of the potential, or weights that a user added."""
+        potential = interactions(structure.species, parameters)
+        if potential.universal is not None:
+            return added_weights(potential.universal)
+        return {file.name: sha256(file) for file in potential.files}
 
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
         """Rough cost on one thread, s."""

@@ -38,6 +38,7 @@ from nanoos.engines.mlip.workflows import WORKFLOWS
 from nanoos.engines.run_files import RunLog
 from nanoos.potentials import (
     REFERENCE_POTENTIAL,
+    added_weights,
     check_elements,
     get_potential,
     load_references,
@@ -105,6 +106,11 @@ class MLIPEngine(Engine[MLIPParameters]):
         if isinstance(checked, PhononParameters):
             check_phonons(structure, checked)
         return checked
+
+    def fingerprint(self, structure: Structure, parameters: MLIPParameters) -> Mapping[str, str]:
+        """See :class:`Engine`: weights that a user added."""
+        del structure
+        return added_weights(parameters.potential)
 
     def values_given(self, parameters: MLIPParameters) -> frozenset[str]:
         """See :class:`Engine`; formation energies need elemental references of the potential."""

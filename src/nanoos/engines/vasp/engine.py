@@ -32,7 +32,7 @@ from nanoos.engines.vasp.parameters import (
     VaspParameters,
     VcRelaxParameters,
 )
-from nanoos.engines.vasp.potcars import Potcar, find_potcars, potcar_folder
+from nanoos.engines.vasp.potcars import Potcar, find_potcars, potcar_folder, titles_of
 from nanoos.engines.vasp.program import find_program
 from nanoos.engines.vasp.provenance import provenance_of, provenance_of_folder, workflow_of
 from nanoos.engines.vasp.reading import VASPRUN_FILE, read_run
@@ -93,6 +93,12 @@ class VaspEngine(Engine[VaspParameters]):
             iterations = _ITERATIONS[checked.workflow]
             refuse_what_is_too_large(structure, found, iterations, program.processes)
         return checked
+
+    def fingerprint(self, structure: Structure, parameters: VaspParameters) -> Mapping[str, str]:
+        """See :class:`Engine`: the POTCARs of the elements."""
+        titles = titles_of(structure.species, parameters.potcars, parameters.potcar_titles)
+        potcars = find_potcars(titles, parameters.potcars)
+        return {symbol: potcar.sha256 for symbol, potcar in potcars.items()}
 
     def values_given(self, parameters: VaspParameters) -> frozenset[str]:
         """See :class:`Engine`. There are no formation energies: elements are not computed."""
