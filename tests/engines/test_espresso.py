@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 sys.path.insert(0, str(Path(__file__).parent))
 from espresso_program import forget_espresso, use_espresso
 
-from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
+from nanoos.core.errors import EngineError, InvalidInputError, TransientError, UnavailableError
 from nanoos.engines import get_engine
 from nanoos.engines.espresso import runner, stages
 from nanoos.engines.espresso.program import find_program, set_command
@@ -249,6 +249,19 @@ def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
     assert result.values["cpu_s"] == pytest.approx(killed.cpu_s + last, abs=1e-6)
     again = engine.run(silicon(), parameters, tmp_path / "fresh")
     assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
+
+
+@pytest.mark.parametrize(("stage", "promised"), [("scf", False), ("nscf", True)])
+def test_a_killed_pw_x_promises_only_what_is_saved(stage, promised, engine, tmp_path):
+    def kill(_fraction, message):
+        if message.startswith(stage):
+            for child in running(f" {stage}.in"):
+                child.kill()
+
+    parameters = {**CHEAP, "workflow": "nscf", "dense_kdist": 1.0}
+    with pytest.raises(TransientError, match="signal 9") as caught:
+        engine.run(silicon(), parameters, tmp_path, progress=kill)
+    assert ("can be taken up again" in caught.value.hint) is promised
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A program in a process of its own: followed while it runs, ended with whatever ends that."""
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -11,11 +12,15 @@ from typing import IO, Final
 
 import psutil
 
-from nanoos.core.errors import EngineError, TransientError
+from nanoos.core.errors import EngineError, NanoosError, TransientError
 from nanoos.core.processes import start_bound
 
 POLL_S: Final = 0.1
 _DISK_FULL_BYTES: Final = 1 << 20
+_FAULTS: Final = (
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT),
+    *(signal.SIGFPE, signal.SIGILL),
+)
 _DISK_WORDS: Final = ("No space left on device", "Disk quota exceeded")
 
 
@@ -141,11 +146,17 @@ def disk_full(program: str, *, goes_on: str = "") -> TransientError:
     )
 
 
-def killed(program: str, code: int, *, where: str = "", resumable: bool = True) -> TransientError:
+def killed(program: str, code: int, *, where: str = "", resumable: bool) -> TransientError:
     """The error of a program that a signal ended, of exit code ``code`` below zero."""
     again = "; the run can be taken up again" if resumable else ""
     return TransientError(
         f"{program} was ended from outside (signal {-code}){where}.",
         hint=f"Signal 9 often means that memory ran out{again}.",
+        details={"signal": -code},
         code="killed",
     )
+
+
+def crashed(error: NanoosError) -> bool:
+    """Whether a program ended by a fault of its own, as it may over a file that it cannot read."""
+    return error.details.get("signal") in _FAULTS

@@ -431,6 +431,18 @@ def test_killed_from_outside_is_worth_another_attempt(engine, tmp_path):
     killer.join()
     assert caught.value.error_code == "killed"
     assert "signal 9" in caught.value.message
+    assert "taken up" not in caught.value.hint, "it had saved nothing"
+
+
+def test_a_killed_run_that_has_a_restart_file_says_that_it_goes_on(engine, tmp_path):
+    def kill(_fraction, _message):
+        if list(tmp_path.glob("output/restart.*")):
+            for child in running("in.lammps"):
+                child.kill()
+
+    with pytest.raises(TransientError, match="signal 9") as caught:
+        engine.run(fcc(), {**LONG, "restart_interval": 1000}, tmp_path, progress=kill)
+    assert "can be taken up again" in caught.value.hint
 
 
 def test_atoms_that_fly_apart_are_a_failure_with_its_reason(engine, tmp_path):
@@ -445,6 +457,24 @@ def test_atoms_that_fly_apart_are_a_failure_with_its_reason(engine, tmp_path):
         )
     assert caught.value.error_code in {"lost_atoms", "not_finite"}
     assert "timestep" in str(caught.value.hint)
+
+
+def test_the_state_that_a_run_failed_in_is_not_taken_up(engine, tmp_path):
+    hot = perturbed(
+        Structure(lattice=3.615 * np.eye(3), species=("Cu",) * 4, frac_coords=FCC_SITES), 0.9
+    )
+    parameters = {
+        "potential": COPPER,
+        "timestep": 10,
+        "num_steps": 2000,
+        "temperature": 40_000,
+        "restart_interval": 1,
+    }
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            engine.run(hot, parameters, tmp_path)
+        assert list((tmp_path / "output").glob("restart.*")), "or this test shows nothing"
+    assert not list((tmp_path / "output").glob("resume.*"))
 
 
 FCC_SITES = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from nanoos import __version__
-from nanoos.core.errors import EngineError, UnavailableError
+from nanoos.core.errors import EngineError, TransientError, UnavailableError
 from nanoos.core.records import Provenance
 from nanoos.engines.base import (
     INPUT_DIR,
@@ -22,6 +22,7 @@ from nanoos.engines.base import (
     write_input,
     write_text_atomically,
 )
+from nanoos.engines.child_process import crashed
 from nanoos.engines.commands import shown_command
 from nanoos.engines.espresso import output
 from nanoos.engines.espresso.choices import choose
@@ -190,6 +191,11 @@ class EspressoEngine(Engine[EspressoParameters]):
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
             return ExecuteOutcome.failed(error, started)
+        except TransientError as error:
+            log.line(f"failed: {error}")
+            if crashed(error):
+                _clear_scratch(output_dir)  # it may be what pw.x could not read
+            raise
         finding = setting.orientation.back(finding)
         seconds = time.monotonic() - started
         log.line(f"done in {seconds:.2f} s")

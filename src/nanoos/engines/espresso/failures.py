@@ -33,13 +33,16 @@ def breaks_the_eigensolver(reader: PwOutput, said: str) -> bool:
     return routine in _EIGENSOLVER_ROUTINES or any(w in text for w in _EIGENSOLVER_WORDS)
 
 
-def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Path) -> NanoosError:
-    """The error to raise for an exit that was no success."""
+def failure(
+    reader: PwOutput, code: int, folder: Path, output: Path, errors: Path, *, resumable: bool
+) -> NanoosError:
+    """The error to raise for an exit that was no success; ``resumable``: something is saved."""
     said = last_lines(errors)
     tail = last_lines(output)
     routine = (reader.error_routine or "").lower()
     if disk_is_full(folder, said + tail):
-        return disk_full("pw.x", goes_on="; the run goes on from what is saved")
+        goes_on = "; the run goes on from what is saved" if resumable else ""
+        return disk_full("pw.x", goes_on=goes_on)
     if routine:
         text = " ".join(reader.error_lines) or "it says no more"
         return EngineError(
@@ -49,7 +52,7 @@ def failure(reader: PwOutput, code: int, folder: Path, output: Path, errors: Pat
             code="qe_failed",
         )
     if code < 0:
-        return killed("pw.x", code)
+        return killed("pw.x", code, resumable=resumable)
     if "No module named" in said or "No such file or directory" in said:
         return UnavailableError(
             f"pw.x did not start: {said}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from nanoos.core.errors import EngineError
-from nanoos.engines.espresso.input_file import PwTask, Value, pw_input
+from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
 from nanoos.engines.espresso.stage_run import (
     RELAXING,
     StageResult,
@@ -141,6 +141,17 @@ def save_checkpoint(run: StageRun, around: Surroundings) -> None:
     shutil.rmtree(around.folder / CHECKPOINT, ignore_errors=True)
     part.rename(around.folder / CHECKPOINT)
     run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
+
+
+def goes_on(run: StageRun, around: Surroundings) -> bool:
+    """Whether the next execution finds something to go on from: a stage, a geometry, an SCF."""
+    folder = around.folder
+    if any(folder.glob("*.done.json")) or _checkpoint_of(folder / CHECKPOINT) == run.digest:
+        return True
+    if run.task.calculation in RELAXING:
+        return bool(run.steps)
+    density = folder / SCRATCH / f"{PREFIX}.save" / DENSITY
+    return run.task.calculation == "scf" and density.exists()
 
 
 def _checkpoint_of(saved: Path) -> str | None:

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from nanoos.core.errors import EngineError
 from nanoos.core.units import RYDBERG_EV
 from nanoos.engines.base import write_text_atomically
-from nanoos.engines.child_process import last_lines
+from nanoos.engines.child_process import crashed, last_lines
 from nanoos.engines.espresso.failures import breaks_the_eigensolver, failure
 from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
 from nanoos.engines.espresso.remedies import Failure, Remedy, ladder
@@ -29,6 +29,7 @@ from nanoos.engines.espresso.saved_stages import (
     finished,
     forget_saved,
     from_scratch,
+    goes_on,
     save_checkpoint,
     take_up,
     taken_over,
@@ -186,8 +187,10 @@ def _judged(stem: str, run: StageRun, reader: PwOutput, code: int, around: Surro
         if breaks_the_eigensolver(reader, last_lines(errors)):
             around.say(f"{stem}: the diagonalisation failed")
             return "diagonalisation"
-        error = failure(reader, code, folder, output, errors)
-        if isinstance(error, EngineError) and run.task.calculation == "scf" and took_up(run.task):
+        saved = goes_on(run, around)
+        error = failure(reader, code, folder, output, errors, resumable=saved)
+        unusable = isinstance(error, EngineError) or crashed(error)
+        if unusable and run.task.calculation == "scf" and took_up(run.task):
             around.say(f"{stem}: what was saved cannot be used, starting afresh: {error}")
             forget_saved(run, around)
             return "again"

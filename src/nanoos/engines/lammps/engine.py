@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nanoos import __version__
-from nanoos.core.errors import EngineError
+from nanoos.core.errors import EngineError, TransientError
 from nanoos.core.records import EngineResult
 from nanoos.engines.base import (
     Engine,
@@ -19,6 +19,7 @@ from nanoos.engines.base import (
     write_input,
     write_text_atomically,
 )
+from nanoos.engines.child_process import crashed
 from nanoos.engines.lammps import output
 from nanoos.engines.lammps.case import Case, case_of
 from nanoos.engines.lammps.catalogue import sha256
@@ -41,6 +42,7 @@ from nanoos.engines.lammps.program import (
 from nanoos.engines.lammps.run_folder import (
     INPUT_LINK,
     begin,
+    distrust,
     forget_part,
     next_part,
     remove_scratch,
@@ -60,8 +62,9 @@ from nanoos.structures import Structure
 class LammpsEngine(Engine[LammpsParameters]):
     """Molecular dynamics and minimisation by LAMMPS.
 
-    The input folder can be run by hand: ``lmp -in in.lammps`` there. A run that was killed goes
-    on from its last restart file when it is executed again with the same input.
+    The input folder can be run by hand: ``lmp -in in.lammps`` there. A run that was killed or
+    cancelled goes on from its last restart file when it is executed again with the same input, one
+    that failed by itself begins anew.
     """
 
     name: ClassVar[str] = "LAMMPS"
@@ -156,6 +159,8 @@ class LammpsEngine(Engine[LammpsParameters]):
             )
             result = self._collect(case, input_dir, written, started)
         except EngineError as error:
+            if error.error_code != "timeout":
+                distrust(output_dir)
             return ExecuteOutcome.failed(error, started)
         if progress is not None:
             progress(1.0, f"{result.values['energy_ev_per_atom']:.5f} eV/atom")
@@ -194,9 +199,10 @@ class LammpsEngine(Engine[LammpsParameters]):
             )
             try:
                 supervise(attempt, progress)
-            except EngineError as error:
-                broken = step > 0 and "restart" in error.message.lower()
-                if not broken:
+            except (EngineError, TransientError) as error:
+                silent = not (attempt.log.exists() and read_log(attempt.log).rows)
+                broken = "restart" in error.message.lower() or (crashed(error) and silent)
+                if step == 0 or not broken:
                     raise
                 forget_part(output_dir, part, step)  # half written when it was killed
                 continue

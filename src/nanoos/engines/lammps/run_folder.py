@@ -58,6 +58,11 @@ def forget_part(output_dir: Path, part: int, step: int) -> None:
         (output_dir / name).unlink(missing_ok=True)
 
 
+def distrust(output_dir: Path) -> None:
+    """Let the next execution begin anew: the state that was saved may be why this one failed."""
+    (output_dir / STARTED_FILE).unlink(missing_ok=True)
+
+
 def remove_scratch(output_dir: Path) -> None:
     """The raw dumps are in the trajectory now, and nothing is left to take up again."""
     for pattern in ("restart.*.lammps", "*.lammpstrj", "final.dump", STARTED_FILE, "screen.txt"):

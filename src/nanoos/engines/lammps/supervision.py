@@ -173,9 +173,11 @@ _SHORTER: Final = "Take a shorter timestep, relax the structure first, or anothe
 def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
     """The reason in the log, or what the exit says."""
     folder = attempt.folder
+    saved = bool(restart_files(folder))
     said = " ".join(reader.errors) or last_lines(folder / OUTPUT_FILE, _TAIL_LINES)
     if disk_is_full(folder, said):
-        return disk_full("LAMMPS", goes_on="; the run goes on from its last restart file")
+        goes_on = "; the run goes on from its last restart file" if saved else ""
+        return disk_full("LAMMPS", goes_on=goes_on)
     for words, error_code, message in _REASONS:
         if words in said:
             return EngineError(
@@ -191,7 +193,7 @@ def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
             code="missing_style",
         )
     if code < 0:
-        return killed("LAMMPS", code, where=f" at step {reader.step}")
+        return killed("LAMMPS", code, where=f" at step {reader.step}", resumable=saved)
     return EngineError(
         f"LAMMPS stopped at step {reader.step}: {said or f'exit code {code}'}",
         hint=f"See {attempt.log.name} and {OUTPUT_FILE} of the run.",
