@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import BadCheckpointError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import get_engine
 from nanoos.engines.mlip.dynamics import CHECKPOINT_FILE, molecular_dynamics
@@ -245,9 +245,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
 def test_a_broken_checkpoint_is_told(tmp_path):
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"no archive")
     parameters = DynamicsParameters(num_steps=2, **HOT)
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(BadCheckpointError, match="cannot be read"):
         molecular_dynamics(fcc(), ARGON, parameters, silent, tmp_path)
-    assert caught.value.error_code == "bad_checkpoint"
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,21 @@
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nanoos.core.errors import EngineError, InvalidInputError, NotFoundError
-from nanoos.db import ArtifactTable
+from nanoos.db import ArtifactTable, JobTable, db_now
 from nanoos.services.access import LOCAL_PRINCIPAL as LOCAL
 from nanoos.services.container import Services
 from nanoos.services.job_files import LOG_NAME, JobFiles
 from nanoos.services.job_garbage import Garbage, collect_garbage
 from nanoos.services.job_kinds import JobClaim, JobOutcome
 from nanoos.services.jobs import Executor
+from nanoos.testing.crystals import rocksalt
+from nanoos.worker.child import run_job
 
 
 @pytest.fixture
@@ -53,6 +56,20 @@ def complete(services: Services, claim: JobClaim, *chosen: Path) -> None:
 
 def fail(services: Services, claim: JobClaim) -> None:
     services.jobs.fail(claim, EngineError("no"), retryable=False)
+
+
+def again(services: Services) -> JobClaim:
+    return services.jobs.claim(["default"], Executor(host="there", pid=1, start_time=1.0))
+
+
+def ended_ago(services: Services, job_id: uuid.UUID, seconds: float) -> None:
+    with services.database.write() as session:
+        session.get(JobTable, job_id).finished_at = db_now(-seconds)
+
+
+def make_ready(services: Services, job_id: uuid.UUID) -> None:
+    with services.database.write() as session:
+        session.get(JobTable, job_id).not_before = None
 
 
 def age(path: Path, seconds: float) -> None:
@@ -106,9 +123,102 @@ def test_everything_of_a_failed_job_is_kept(
     fail(services, claim)
     assert read(files, claim.job_id, "core.txt") == "state"
     files.keep(services.jobs, claim)
-    assert not (services.runs_dir / str(claim.job_id)).exists()
     assert sorted(names(files, claim.job_id)) == ["core.txt", LOG_NAME]
+    assert all(file.sha256 for file in files.names(claim.job_id, LOCAL))
     assert files.log(claim.job_id, LOCAL) == b"why\n"
+
+
+def test_a_retry_begins_in_the_folder_that_was_left(
+    services: Services, files: JobFiles, claim: JobClaim
+) -> None:
+    write(files, claim.job_id, LOG_NAME, "first\n")
+    write(files, claim.job_id, "out/.scratch/density", "half")
+    fail(services, claim)
+    services.jobs.retry(claim.job_id, LOCAL)  # before its files are sealed
+    files.keep(services.jobs, claim)
+    folder = files.take_up(again(services))
+    assert (folder / "out/.scratch/density").read_text() == "half"
+    write(files, claim.job_id, "out/new.txt", "new")
+    assert names(files, claim.job_id) == [LOG_NAME, "out/new.txt"], "what is written now"
+
+
+def test_a_retry_elsewhere_begins_with_the_sealed_files(
+    services: Services, files: JobFiles, claim: JobClaim
+) -> None:
+    write(files, claim.job_id, LOG_NAME, "first\n")
+    write(files, claim.job_id, "out/restart.5", "step 5")
+    write(files, claim.job_id, "out/.scratch/density", "gigabytes")
+    fail(services, claim)
+    files.keep(services.jobs, claim)
+    files.discard(claim.job_id)
+    services.jobs.retry(claim.job_id, LOCAL)
+    assert names(files, claim.job_id) == ["out/restart.5", LOG_NAME], "until it ends again"
+    assert files.log(claim.job_id, LOCAL) == b"first\n"
+    second = again(services)
+    folder = files.take_up(second)
+    assert (folder / "out/restart.5").read_text() == "step 5"
+    assert not (folder / "out/.scratch").exists()
+    assert [path.name for path in services.runs_dir.iterdir()] == [str(claim.job_id)]
+    write(files, claim.job_id, LOG_NAME, "second\n")
+    complete(services, second)
+    assert names(files, claim.job_id) == [LOG_NAME]
+    assert files.log(claim.job_id, LOCAL) == b"second\n"
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_retry_that_is_cancelled_before_it_began_keeps_the_files(
+    services: Services, files: JobFiles, claim: JobClaim, claimed: bool
+) -> None:
+    write(files, claim.job_id, LOG_NAME, "first\n")
+    fail(services, claim)
+    files.keep(services.jobs, claim)
+    files.discard(claim.job_id)
+    services.jobs.retry(claim.job_id, LOCAL)
+    taken = again(services) if claimed else None
+    services.jobs.cancel(claim.job_id, LOCAL)
+    if taken is not None:
+        services.jobs.end_cancelled(taken)
+        files.keep(services.jobs, taken)
+    assert services.jobs.get(claim.job_id, LOCAL).state == "cancelled"
+    assert files.log(claim.job_id, LOCAL) == b"first\n"
+
+
+def test_a_store_that_cannot_be_read_costs_the_attempt_and_no_file(
+    services: Services, files: JobFiles, claim: JobClaim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(files, claim.job_id, LOG_NAME, "first\n")
+    fail(services, claim)
+    files.keep(services.jobs, claim)
+    files.discard(claim.job_id)
+    services.jobs.retry(claim.job_id, LOCAL)
+
+    def away(*_: object) -> None:
+        raise OSError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.store, "open", away)
+        run_job(services, again(services))
+    job = services.jobs.get(claim.job_id, LOCAL)
+    assert (job.state, job.error["code"]) == ("queued", "system_error")
+    assert files.log(claim.job_id, LOCAL) == b"first\n"
+    assert list(services.runs_dir.iterdir()) == []
+
+
+def test_a_state_that_cannot_be_read_is_thrown_away(
+    services: Services, files: JobFiles, drain: Callable[..., int]
+) -> None:
+    salt, _ = services.structures.add(rocksalt(), LOCAL, source={"kind": "test"})
+    parameters = {"num_steps": 2, "repeats": [1, 1, 1], "max_atoms": 8, "analysis": []}
+    asked = services.simulations.submit(
+        salt.id, LOCAL, engine="LJ", workflow="md", parameters=parameters
+    )
+    write(files, asked.job_id, "output/checkpoint.npz", "no archive")
+    drain(services)
+    job = services.jobs.get(asked.job_id, LOCAL)
+    assert (job.state, job.error["code"]) == ("queued", "bad_checkpoint")
+    make_ready(services, asked.job_id)
+    drain(services)
+    assert services.jobs.get(asked.job_id, LOCAL).state == "completed"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +292,18 @@ def test_run_folders_of_ended_jobs_are_sealed_then_collected(
     assert files.log(claim.job_id, LOCAL).startswith(b"its worker")
     fail(services, claim)
     age(services.runs_dir, 120)
+    assert collect_garbage(services.database, services.jobs, files, grace_s=60).run_folders == 0
+    ended_ago(services, claim.job_id, 120)
     assert collect_garbage(services.database, services.jobs, files, grace_s=60).run_folders == 1
-    assert not (services.runs_dir / str(claim.job_id)).exists()
+    assert list(services.runs_dir.iterdir()) == [strange]
     assert files.names(claim.job_id, LOCAL)[0].sha256
     assert files.log(claim.job_id, LOCAL).startswith(b"its worker")
+
+
+def test_the_folder_of_a_completed_job_is_collected_at_once(
+    services: Services, files: JobFiles, claim: JobClaim
+) -> None:
+    files.run_dir(claim.job_id)
+    services.jobs.complete(claim, JobOutcome())  # on another machine than the attempt before
+    assert collect_garbage(services.database, services.jobs, files).run_folders == 1
+    assert list(services.runs_dir.iterdir()) == []

@@ -244,7 +244,7 @@ def test_a_stopping_worker_gives_the_job_back_unharmed(lab: Services, jobs: JobS
     assert claim(jobs).attempt == 2
 
 
-def test_retry_begins_afresh(lab: Services, jobs: JobService) -> None:
+def test_retry_forgets_how_the_job_ended(lab: Services, jobs: JobService) -> None:
     job_id = put(lab)
     with pytest.raises(ConflictError):
         jobs.retry(job_id, LOCAL)
@@ -257,7 +257,7 @@ def test_retry_begins_afresh(lab: Services, jobs: JobService) -> None:
     assert [file.name for file in lab.job_files.names(job_id, LOCAL)] == ["log.txt"]
     job = jobs.retry(job_id, LOCAL)
     assert (job.state, job.progress, job.error, job.failures) == ("queued", 0.0, None, 0)
-    assert lab.job_files.names(job_id, LOCAL) == []
+    assert [file.name for file in lab.job_files.names(job_id, LOCAL)] == ["log.txt"]
     jobs.complete(claim(jobs), JobOutcome(result={"ok": True}))
     assert jobs.get(job_id, LOCAL).state == "completed"
     with pytest.raises(ConflictError):

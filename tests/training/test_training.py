@@ -16,6 +16,7 @@ import torch
 from labelled import labelled_crystals, small_config
 
 from nanoos.core.errors import (
+    BadCheckpointError,
     CancelledError,
     ConfigError,
     ConflictError,
@@ -230,7 +231,7 @@ class TestGoingOn:
         train_model(small_config(epochs=1), crystals, run_dir=tmp_path)
         path = tmp_path / "member_0" / CHECKPOINT
         path.write_bytes(path.read_bytes()[:1000])
-        with pytest.raises(TransientError, match="cannot be read"):
+        with pytest.raises(BadCheckpointError, match="cannot be read"):
             train_model(small_config(epochs=1), crystals, run_dir=tmp_path)
 
 

@@ -86,6 +86,22 @@ def test_a_running_job_is_cancelled_within_two_seconds(
     wait_until(services, put(services), "completed")
 
 
+def test_a_cancelled_job_goes_on_where_it_was_when_it_is_retried(
+    services: Services, worker: LocalWorker
+) -> None:
+    job_id = put(services, seconds=3, steps=30)
+    wait_for(lambda: get(services, job_id).progress > 0, "progress")
+    services.jobs.cancel(job_id, LOCAL)
+    wait_until(services, job_id, "cancelled")
+    services.jobs.retry(job_id, LOCAL)
+    wait_until(services, job_id, "completed")
+    with services.job_files.open(job_id, "trace.txt", LOCAL) as handle:
+        steps = [line.split() for line in handle.read().decode().splitlines()]
+    assert [int(step) for _, step in steps] == list(range(30))
+    assert [steps[0][0], steps[-1][0]] == ["1", "2"]
+    assert not (services.runs_dir / str(job_id)).exists()
+
+
 def test_a_killed_child_costs_an_attempt_and_a_killer_job_fails(
     services: Services, worker: LocalWorker
 ) -> None:

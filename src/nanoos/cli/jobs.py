@@ -238,7 +238,7 @@ def cancel(job: options.IdOrPrefix, *, as_json: options.Json = False) -> None:
 
 @app.command()
 def retry(job: options.IdOrPrefix, *, as_json: options.Json = False) -> None:
-    """Queue a failed or cancelled job again. JSON: the job."""
+    """Queue a failed or cancelled job again; it goes on from what it saved. JSON: the job."""
     with services() as lab:
         record = lab.jobs.retry(find_job(lab, job), local_user())
     if as_json:

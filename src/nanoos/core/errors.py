@@ -155,6 +155,12 @@ class TransientError(NanoosError):
     exit_code = 8
 
 
+class BadCheckpointError(TransientError):
+    """What an earlier attempt saved cannot be read: worth an attempt that begins anew."""
+
+    code = "bad_checkpoint"
+
+
 class CancelledError(NanoosError):
     """The work was cancelled by a user."""
 

@@ -74,7 +74,7 @@ class JobTable(Table):
     result: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     error: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     files: Mapped[list[Any] | None] = mapped_column(JsonDocument)
-    """Sealed files of the run: name, sha256, size in bytes."""
+    """Sealed files of the run: name, sha256, size in bytes, the attempt that left them."""
     worker_host: Mapped[str | None] = mapped_column(String(255))
     """Host, boot and process-id namespace: process ids mean something only within one."""
     worker_pid: Mapped[int | None]

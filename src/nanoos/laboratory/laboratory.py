@@ -313,7 +313,7 @@ class JobShelf:
         return self._jobs.cancel(uuid.UUID(str(job_id)), self._who)
 
     def retry(self, job_id: uuid.UUID | str) -> Job:
-        """Queue a failed or cancelled job again."""
+        """Queue a failed or cancelled job again; it goes on from what it saved."""
         return self._jobs.retry(uuid.UUID(str(job_id)), self._who)
 
     def log(self, job_id: uuid.UUID | str) -> str:

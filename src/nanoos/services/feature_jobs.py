@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 
-from nanoos.core.errors import NanoosError
+from nanoos.core.errors import BadCheckpointError, NanoosError
 from nanoos.db import Database, StructureTable
 from nanoos.features import FeatureParameters
 from nanoos.services.container import Services
@@ -125,7 +125,10 @@ def _sizes(
 
 def _read_state(run_dir: Path) -> _State:
     path = run_dir / _STATE_NAME
-    return _State(**json.loads(path.read_text())) if path.exists() else _State()
+    try:
+        return _State(**json.loads(path.read_text())) if path.exists() else _State()
+    except (ValueError, TypeError) as error:
+        raise BadCheckpointError(f"{_STATE_NAME} cannot be read: {error}.") from error
 
 
 def _write_state(run_dir: Path, state: _State) -> None:

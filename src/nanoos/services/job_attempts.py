@@ -25,7 +25,6 @@ from nanoos.db.jobs import (
     FAILED,
     QUEUED,
     RUNNING,
-    TERMINAL_STATES,
 )
 from nanoos.services.job_kinds import JOB_KINDS, JobClaim, JobKind, JobOutcome
 
@@ -184,7 +183,8 @@ class JobAttempts:
     ) -> bool:
         """Name the sealed files of a job that did not complete; False if that was done before.
 
-        They are sealed after the job's end: that must not wait for them.
+        They are sealed after the job's end: that must not wait for them, nor must a retry. Those
+        of an earlier attempt are named until then.
         """
         with self._db.write() as session:
             row = session.scalar(
@@ -192,11 +192,11 @@ class JobAttempts:
                 .where(
                     JobTable.id == job_id,
                     JobTable.attempt == attempt,
-                    JobTable.state.in_(TERMINAL_STATES),
+                    JobTable.state != RUNNING,
                 )
                 .with_for_update()
             )
-            if row is None or row.files is not None:
+            if row is None or are_of_attempt(row.files, attempt):
                 return False
             _name_files(session, row, files)
             return True
@@ -315,8 +315,13 @@ def known_kind(name: str) -> JobKind | None:
         return None
 
 
+def are_of_attempt(files: Sequence[Mapping[str, Any]] | None, attempt: int) -> bool:
+    """Whether the files that a job's row names are those of an attempt, not of one before."""
+    return files is not None and len(files) > 0 and files[0].get("attempt") == attempt
+
+
 def _name_files(session: Session, row: JobTable, files: Sequence[Mapping[str, Any]]) -> None:
-    row.files = [dict(entry) for entry in files]
+    row.files = [{**entry, "attempt": row.attempt} for entry in files]
     name_artifacts(session, files)
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from nanoos.core.errors import InvalidInputError, NotFoundError
 from nanoos.db import ArtifactStore, Database, JobTable
+from nanoos.db.jobs import COMPLETED, TERMINAL_STATES
 from nanoos.services.access import Principal, visible
-from nanoos.services.job_attempts import JobAttempts
+from nanoos.services.job_attempts import JobAttempts, are_of_attempt
 from nanoos.services.job_kinds import JobClaim
 
 LOG_NAME = "log.txt"
@@ -38,9 +39,10 @@ class JobFiles:
     """Run folders (``runs_dir/<job id>``) and the sealed files of finished jobs.
 
     The log and the scratch of a job live in its run folder. When a job ends, the files its
-    handler names (all of them when it failed) and the log are sealed in the artifact store and
-    the folder is removed; a killed attempt's folder stays for the next one. Run folders are on
-    the machine that runs the job: elsewhere its files are seen once they are sealed.
+    handler names (all of them when it failed or was cancelled) and the log are sealed in the
+    artifact store. The folder of a completed job is removed; that of any other stays for the next
+    attempt, until it is collected as garbage. Run folders are on the machine that runs the job:
+    elsewhere its files are seen once they are sealed, and an attempt begins with these.
     """
 
     def __init__(self, database: Database, store: ArtifactStore, runs_dir: Path) -> None:
@@ -63,6 +65,45 @@ class JobFiles:
         path = self._runs_dir / str(job_id)
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def take_up(self, claim: JobClaim) -> Path:
+        """The run folder of an attempt that begins, with what the attempt before it saved.
+
+        Where that folder is no longer here, or was on another machine, it is made of the sealed
+        files: they lack what an engine keeps in hidden folders.
+
+        Raises:
+            TransientError: the store or the database cannot be read.
+        """
+        path = self._runs_dir / str(claim.job_id)
+        if claim.attempt > 1 and not path.is_dir():
+            with self._db.read() as session:
+                sealed = session.scalar(select(JobTable.files).where(JobTable.id == claim.job_id))
+            if sealed:
+                self._restore(sealed, path)
+        return self.run_dir(claim.job_id)
+
+    def _restore(self, sealed: Iterable[Mapping[str, Any]], path: Path) -> None:
+        part = self.run_dir(uuid.uuid4())  # of no job: collected as garbage if we are killed
+        try:
+            for entry in sealed:
+                target = part / entry["name"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with self._store.open(entry["sha256"]) as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            part.rename(path)
+        except NotFoundError:  # a part of what was saved is no state to go on from
+            return
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def forget_saved(self, job_id: uuid.UUID) -> None:
+        """Empty the run folder but for the log: the next attempt begins anew."""
+        for path in self.run_dir(job_id).iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOG_NAME:
+                path.unlink()
 
     def seal(self, job_id: uuid.UUID, files: Iterable[Path]) -> list[dict[str, Any]]:
         """Put files and the log into the artifact store; returns what the job's row records.
@@ -90,24 +131,31 @@ class JobFiles:
         return self.seal(job_id, (folder / file.name for file in self._in_folder(job_id)))
 
     def keep(self, jobs: JobAttempts, claim: JobClaim) -> None:
-        """Seal and name what a job left that ended without completing; remove its folder.
+        """Seal and name what a job left that ended without completing.
 
         Raises:
-            TransientError: the store or the database cannot be written; nothing was removed.
+            TransientError: the store or the database cannot be written.
         """
-        sealed = self.seal_all(claim.job_id)
-        jobs.record_files(claim.job_id, claim.attempt, sealed)
-        self.discard(claim.job_id)
+        if (self._runs_dir / str(claim.job_id)).is_dir():  # else it was ended before it began
+            jobs.record_files(claim.job_id, claim.attempt, self.seal_all(claim.job_id))
+
+    def rename(self, job_id: uuid.UUID, other: uuid.UUID) -> None:
+        """Give the run folder of a job another name, if it is there."""
+        with suppress(FileNotFoundError):
+            (self._runs_dir / str(job_id)).rename(self._runs_dir / str(other))
 
     def discard(self, job_id: uuid.UUID) -> None:
         """Remove the run folder of a job that has ended."""
         shutil.rmtree(self._runs_dir / str(job_id), ignore_errors=True)
 
     def names(self, job_id: uuid.UUID, who: Principal) -> Sequence[JobFile]:
-        """Files of a job: sealed ones, or what its run folder holds now."""
-        sealed = self._sealed(job_id, who)
-        if sealed is None:
-            return self._in_folder(job_id)
+        """Files of a job: what its run folder holds until its files are sealed, then these.
+
+        Where there is no such folder, those of an earlier attempt.
+        """
+        sealed, final = self._sealed(job_id, who)
+        if not final and (here := self._in_folder(job_id)):
+            return here
         return [
             JobFile(name=e["name"], size_bytes=e["size_bytes"], sha256=e["sha256"]) for e in sealed
         ]
@@ -128,15 +176,14 @@ class JobFiles:
     def open(self, job_id: uuid.UUID, name: str, who: Principal) -> IO[bytes]:
         """Open one file. Raises NotFoundError where the job or the file is not there."""
         for _ in range(2):  # the job may end, and its folder go, between the row and the file
-            sealed = self._sealed(job_id, who)
-            if sealed is not None:
-                for entry in sealed:
-                    if entry["name"] == name:
-                        return self._store.open(entry["sha256"])
-                break
-            handle = self._open_in_folder(job_id, name)
-            if handle is not None:
+            sealed, final = self._sealed(job_id, who)
+            if not final and (handle := self._open_in_folder(job_id, name)) is not None:
                 return handle
+            for entry in sealed:
+                if entry["name"] == name:
+                    return self._store.open(entry["sha256"])
+            if final:
+                break
         raise NotFoundError(f"The job has no file {name!r}.", hint="List its files first.")
 
     def _open_in_folder(self, job_id: uuid.UUID, name: str) -> IO[bytes] | None:
@@ -175,15 +222,19 @@ class JobFiles:
                 raise
             return b""
 
-    def _sealed(self, job_id: uuid.UUID, who: Principal) -> list[Mapping[str, Any]] | None:
+    def _sealed(self, job_id: uuid.UUID, who: Principal) -> tuple[list[Mapping[str, Any]], bool]:
+        """The sealed files, and whether they are those that the job ended with."""
         with self._db.read() as session:
             found = session.execute(
-                select(JobTable.files).where(JobTable.id == job_id, visible(JobTable, who))
+                select(JobTable.files, JobTable.state, JobTable.attempt).where(
+                    JobTable.id == job_id, visible(JobTable, who)
+                )
             ).one_or_none()
         if found is None:
             raise NotFoundError(f"There is no job {job_id}.")
-        files: list[Mapping[str, Any]] | None = found.files
-        return files
+        ended = found.state in TERMINAL_STATES
+        final = found.state == COMPLETED or (ended and are_of_attempt(found.files, found.attempt))
+        return found.files or [], final
 
     @staticmethod
     def iter_chunks(handle: IO[bytes], size: int = 1 << 16) -> Iterator[bytes]:

@@ -201,6 +201,8 @@ class JobService(JobAttempts):
     def retry(self, job_id: uuid.UUID, who: Principal) -> Job:
         """Queue a failed or cancelled job again, with its failures forgotten.
 
+        It goes on from what it saved; its files stay to be read until it ends again.
+
         Raises:
             ConflictError: the job has not failed and was not cancelled.
         """
@@ -226,7 +228,7 @@ class JobService(JobAttempts):
     @classmethod
     def _retry(cls, session: Session, row: JobTable) -> None:
         row.failures = row.losses = 0
-        row.error = row.files = row.message = None
+        row.error = row.message = None
         row.progress = 0.0
         row.cancel_requested = False
         row.finished_at = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pickle
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from nanoos.core.errors import ConflictError, TransientError
+from nanoos.core.errors import BadCheckpointError, ConflictError
 from nanoos.models.networks.alignn import ALIGNN
 from nanoos.models.networks.arithmetic import denormals_as_zero
 from nanoos.potentials.runtime import apply_threads
@@ -58,7 +59,7 @@ class FittedNetwork:
 
         Raises:
             ConflictError: it belongs to another run.
-            TransientError: it cannot be read.
+            BadCheckpointError: it cannot be read.
         """
         document = read_checkpoint(path)
         if document.get("run_key") != run_key:
@@ -80,11 +81,17 @@ class FittedNetwork:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The document that Lightning wrote, read without executing anything in it."""
+    """The document that Lightning wrote, read without executing anything in it.
+
+    Raises:
+        BadCheckpointError: it cannot be read.
+    """
     try:
         document: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise TransientError(f"The checkpoint {path} cannot be read: {error}.") from error
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise BadCheckpointError(
+            f"The checkpoint {path} cannot be read: {error}.", hint="Remove it to begin anew."
+        ) from error
     return document
 
 

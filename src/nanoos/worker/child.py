@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from nanoos.core.errors import CancelledError, NanoosError, TransientError
+from nanoos.core.errors import BadCheckpointError, CancelledError, NanoosError, TransientError
 from nanoos.core.processes import die_with_parent, kill_group
 from nanoos.services.container import Services
 from nanoos.services.job_files import LOG_NAME
@@ -108,7 +108,7 @@ class RunningJob:
         self._services = services
         self._claim = claim
         self._reported_at = 0.0
-        self._run_dir = services.job_files.run_dir(claim.job_id)
+        self._run_dir = services.job_files.take_up(claim)
 
     @property
     def run_dir(self) -> Path:
@@ -192,9 +192,10 @@ def run_job(services: Services, claim: JobClaim) -> None:
                 _say(f"given up: {error}")
     except LeaseLostError:
         return
-    except OSError as error:  # no run folder, no log
+    except (OSError, TransientError) as error:  # no run folder, no log
+        known = error if isinstance(error, TransientError) else _system_error(error)
         with suppress(LeaseLostError):
-            _fail(services, claim, _system_error(error), retryable=True)
+            _fail(services, claim, known, retryable=True)
 
 
 def _attempt(services: Services, claim: JobClaim, context: RunningJob) -> None:
@@ -208,6 +209,10 @@ def _attempt(services: Services, claim: JobClaim, context: RunningJob) -> None:
     except CancelledError:
         _insist(lambda: services.jobs.end_cancelled(claim))
         _keep_files(services, claim)
+    except BadCheckpointError as error:
+        _say(f"failed: {error} The next attempt begins anew.")
+        services.job_files.forget_saved(claim.job_id)
+        _fail(services, claim, error, retryable=True)
     except NanoosError as error:
         _say(f"failed: {error}")
         _fail(services, claim, error, retryable=isinstance(error, TransientError))

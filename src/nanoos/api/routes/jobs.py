@@ -42,7 +42,7 @@ def cancel_job(job_id: uuid.UUID, lab: Lab, who: Writer) -> Any:
 
 @router.post("/{job_id}/retry", response_model=JobAnswer, responses=answers(404, 409))
 def retry_job(job_id: uuid.UUID, lab: Lab, who: Writer) -> Any:
-    """Queue a failed or cancelled job again."""
+    """Queue a failed or cancelled job again; it goes on from what it saved."""
     return lab.jobs.retry(job_id, who)
 
 

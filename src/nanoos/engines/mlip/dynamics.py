@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nanoos.core.errors import EngineError, InvalidInputError
+from nanoos.core.errors import BadCheckpointError, EngineError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines.analysis import Trajectory
 from nanoos.engines.lammps.cell import repeats_for, supercell
@@ -119,6 +119,7 @@ def molecular_dynamics(
 
     Raises:
         EngineError: code ``exploded``; the atoms flew apart.
+        BadCheckpointError: there is one that cannot be read.
     """
     start = simulation_cell(structure, parameters)
     rng = np.random.default_rng(parameters.seed)
@@ -319,11 +320,10 @@ def _resume(
             return int(stored["step"])
     except FileNotFoundError:
         return 0
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise EngineError(
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadCheckpointError(
             f"The checkpoint cannot be read: {error}.",
             hint=f"Remove {path.name} to begin anew.",
-            code="bad_checkpoint",
         ) from error
 
 
