@@ -161,7 +161,10 @@ def log(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Print what the job's programs wrote. JSON: {"job_id", "log"}, of now."""
+    """Print what the job and its programs wrote, of long outputs the end.
+
+    JSON: {"job_id", "log"}, of now.
+    """
     with services() as lab:
         job_id = find_job(lab, job)
         if as_json:

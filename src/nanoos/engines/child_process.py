@@ -14,6 +14,7 @@ import psutil
 
 from nanoos.core.errors import EngineError, NanoosError, TransientError
 from nanoos.core.processes import start_bound
+from nanoos.engines.telling import tell_written
 
 POLL_S: Final = 0.1
 _DISK_FULL_BYTES: Final = 1 << 20
@@ -57,7 +58,7 @@ def follow(
     first_poll_s: float = POLL_S,
     most_poll_s: float = POLL_S,
 ) -> int:
-    """Run a program to its end.
+    """Run a program to its end, and tell what it wrote.
 
     Whatever ends this function early (the clock, what ``look`` raises) ends the program and all
     that it started first.
@@ -69,7 +70,7 @@ def follow(
         clock: Ends it.
         folder: Its working folder.
         environment: Of its process.
-        streams: What it says and what it complains of go there.
+        streams: Files that what it says and what it complains of go to.
         first_poll_s: How long the first wait is, for short runs; each is twice that before.
         most_poll_s: How long a wait becomes.
 
@@ -81,6 +82,7 @@ def follow(
     """
     clock.check()
     output, errors = streams
+    begins = {Path(stream.name): stream.tell() for stream in streams}
     process = start_bound(command, cwd=folder, env=environment, stdout=output, stderr=errors)
     wait_s = first_poll_s
     try:
@@ -94,6 +96,8 @@ def follow(
     finally:
         end_family(process.pid)
         code = process.wait()
+        for path, begin in begins.items():
+            tell_written(path, begin=begin)
     return code
 
 

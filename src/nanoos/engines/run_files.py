@@ -4,21 +4,29 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from nanoos.engines.telling import tell
 from nanoos.structures import Structure
+
+LOG_FILE: Final = "log.txt"
+"""Of a :class:`RunLog`, in the output folder."""
 
 
 class RunLog:
-    """A text file that shows each line as soon as it is written; an earlier execution's stays."""
+    """A text file that shows each line as soon as it is written; an earlier execution's stays.
+
+    Each line is told, too.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def line(self, text: str) -> None:
         """Append a line."""
+        tell(text)
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(text + "\n")
 

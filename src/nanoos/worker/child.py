@@ -27,6 +27,7 @@ from nanoos.services.container import Services
 from nanoos.services.job_files import LOG_NAME
 from nanoos.services.job_kinds import JOB_KINDS, JobClaim, JobOutcome
 from nanoos.services.jobs import LeaseLostError
+from nanoos.worker.run_lines import runs_told_to
 
 T = TypeVar("T")
 
@@ -202,7 +203,8 @@ def _attempt(services: Services, claim: JobClaim, context: RunningJob) -> None:
     if claim.attempt > 1:
         _say(f"attempt {claim.attempt}")
     try:
-        outcome = JOB_KINDS.get(claim.kind).handler(services, claim, context)
+        with runs_told_to(context.run_dir / LOG_NAME):
+            outcome = JOB_KINDS.get(claim.kind).handler(services, claim, context)
         _complete(services, claim, outcome)
     except LeaseLostError:
         raise

@@ -47,7 +47,7 @@ from nanoos.engines.espresso.pseudo_files import family_record, pseudo_file
 from nanoos.engines.espresso.runner import Clock, run_workflow
 from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
 from nanoos.engines.espresso.setting import Setting, setting_of, task_of
-from nanoos.engines.run_files import RunLog
+from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.pseudopotentials import get_family
 from nanoos.structures import Structure
 
@@ -182,7 +182,7 @@ class EspressoEngine(Engine[EspressoParameters]):
         inputs = hashes(input_dir)
         output_dir.mkdir(parents=True, exist_ok=True)
         _begin(output_dir, inputs)
-        log = RunLog(output_dir / output.LOG_FILE)
+        log = RunLog(output_dir / LOG_FILE)
         log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
         clock = Clock(deadline=started + timeout, timeout_s=timeout)
         try:

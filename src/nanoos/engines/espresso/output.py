@@ -12,10 +12,9 @@ from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_tex
 from nanoos.engines.espresso.choices import Choices
 from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
-from nanoos.engines.run_files import ase_text, computed_frame, csv_text
+from nanoos.engines.run_files import LOG_FILE, ase_text, computed_frame, csv_text
 from nanoos.structures import Structure
 
-LOG_FILE: Final = "log.txt"
 TRAJECTORY_FILE: Final = "trajectory.extxyz"
 CONVERGENCE_FILE: Final = "convergence.csv"
 _FADED_MOMENT: Final = 0.02

@@ -55,6 +55,7 @@ from nanoos.engines.lammps.script import (
     needs_tilt,
 )
 from nanoos.engines.lammps.supervision import Attempt, supervise
+from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.potentials import added_weights
 from nanoos.structures import Structure
 
@@ -131,7 +132,7 @@ class LammpsEngine(Engine[LammpsParameters]):
         timeout: float = 3600,
         progress: Progress | None = None,
     ) -> ExecuteOutcome:
-        """Run LAMMPS in the output folder; see :class:`Engine`.
+        """Run LAMMPS in the output folder; see :class:`Engine`. ``log.txt`` tells what happened.
 
         Raises:
             TransientError: killed from outside, or the disk is full: worth another attempt,
@@ -140,6 +141,9 @@ class LammpsEngine(Engine[LammpsParameters]):
         started = time.monotonic()
         structure, given = read_input(input_dir)
         case = case_of(structure, self.validate_parameters(given))
+        output_dir.mkdir(parents=True, exist_ok=True)
+        log = RunLog(output_dir / LOG_FILE)
+        log.line(f"{self.name} {self.version}: {case.parameters.workflow} of {structure!r}")
         try:
             parts, follower = self._run(
                 case,
@@ -147,6 +151,7 @@ class LammpsEngine(Engine[LammpsParameters]):
                 started=started,
                 timeout=timeout,
                 progress=progress,
+                log=log,
             )
             written = output.Written(
                 folder=output_dir,
@@ -159,12 +164,14 @@ class LammpsEngine(Engine[LammpsParameters]):
             )
             result = self._collect(case, input_dir, written, started)
         except EngineError as error:
+            log.line(f"failed: {error}")
             if error.error_code != "timeout":
                 distrust(output_dir)
             return ExecuteOutcome.failed(error, started)
         if progress is not None:
             progress(1.0, f"{result.values['energy_ev_per_atom']:.5f} eV/atom")
         remove_scratch(output_dir)
+        log.line(f"done in {time.monotonic() - started:.2f} s")
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
 
     def _run(
@@ -175,6 +182,7 @@ class LammpsEngine(Engine[LammpsParameters]):
         started: float,
         timeout: float,
         progress: Progress | None,
+        log: RunLog,
     ) -> tuple[list[ThermoReader], TrajectoryFollower]:
         """Run to the end, from where an earlier attempt was; logs and frames of all parts."""
         program = find_program()
@@ -184,6 +192,7 @@ class LammpsEngine(Engine[LammpsParameters]):
             progress(0.0, f"LAMMPS {program.version}: {case.structure.n_sites} atoms")
         while True:
             part, step, script = next_part(case, output_dir)
+            log.line(f"LAMMPS {program.version} from step {step:,}: log.{part}.lammps")
             follower = _follower(case, output_dir, part, step)
             attempt = Attempt(
                 command=_command(program, case.potential, script, part),
@@ -204,6 +213,7 @@ class LammpsEngine(Engine[LammpsParameters]):
                 broken = "restart" in error.message.lower() or (crashed(error) and silent)
                 if step == 0 or not broken:
                     raise
+                log.line(f"restart.{step}.lammps cannot be used: {error}")
                 forget_part(output_dir, part, step)  # half written when it was killed
                 continue
             return [read_log(output_dir / f"log.{i}.lammps") for i in range(part + 1)], follower
@@ -215,6 +225,7 @@ class LammpsEngine(Engine[LammpsParameters]):
         n_parts = len(written.parts)
         logs = [f"log.{i}.lammps" for i in range(n_parts)]
         logs += [f"resume.{i}.lammps" for i in range(1, n_parts)]
+        logs.append(LOG_FILE)
         return output.collect(
             written,
             provenance_of(case, program, input_dir),

@@ -21,6 +21,7 @@ from nanoos.engines.child_process import (
     last_lines,
 )
 from nanoos.engines.lammps.logs import ThermoReader
+from nanoos.engines.telling import tell_written
 
 OUTPUT_FILE: Final = "screen.txt"
 KEPT_RESTARTS: Final = 2
@@ -87,17 +88,20 @@ def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
         return attempt.idle(reader, False)
 
     clock = Clock(deadline=attempt.deadline, timeout_s=attempt.timeout_s, hint=_LESS)
-    with (attempt.folder / OUTPUT_FILE).open("ab") as screen:
-        code = follow(
-            attempt.command,
-            look,
-            clock,
-            folder=attempt.folder,
-            environment=attempt.environment,
-            streams=(screen, screen),
-            first_poll_s=_FIRST_POLL_S,
-            most_poll_s=_MOST_POLL_S,
-        )
+    try:
+        with (attempt.folder / OUTPUT_FILE).open("ab") as screen:
+            code = follow(
+                attempt.command,
+                look,
+                clock,
+                folder=attempt.folder,
+                environment=attempt.environment,
+                streams=(screen, screen),
+                first_poll_s=_FIRST_POLL_S,
+                most_poll_s=_MOST_POLL_S,
+            )
+    finally:
+        tell_written(attempt.log)  # it writes there what others print
     reader.feed(tail.more())
     _check_finite(reader)
     if code != 0:

@@ -35,7 +35,7 @@ from nanoos.engines.mlip.parameters import (
 )
 from nanoos.engines.mlip.phonons import check_phonons, n_supercell_atoms
 from nanoos.engines.mlip.workflows import WORKFLOWS
-from nanoos.engines.run_files import RunLog
+from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.potentials import (
     REFERENCE_POTENTIAL,
     added_weights,
@@ -161,7 +161,7 @@ class MLIPEngine(Engine[MLIPParameters]):
         structure, given = read_input(input_dir)
         checked = self.validate(structure, given)
         output_dir.mkdir(parents=True, exist_ok=True)
-        log = RunLog(output_dir / output.LOG_FILE)
+        log = RunLog(output_dir / LOG_FILE)
         clock = Clock(deadline=started + timeout, timeout_s=timeout, hint=_LESS)
 
         def tick(fraction: float, message: str) -> None:

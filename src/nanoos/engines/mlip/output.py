@@ -6,9 +6,8 @@ from typing import Any, Final
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.mlip.finding import Finding
-from nanoos.engines.run_files import ase_text, csv_text
+from nanoos.engines.run_files import LOG_FILE, ase_text, csv_text
 
-LOG_FILE: Final = "log.txt"
 EOS_FILE: Final = "eos.csv"
 FINAL_FILES: Final = ("final.cif", "final.extxyz")
 TRAJECTORY_FILE: Final = "trajectory.extxyz"

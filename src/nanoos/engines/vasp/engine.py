@@ -22,7 +22,7 @@ from nanoos.engines.base import (
     write_text_atomically,
 )
 from nanoos.engines.espresso.estimate import refuse_what_is_too_large
-from nanoos.engines.run_files import RunLog
+from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.engines.vasp import input_files, output
 from nanoos.engines.vasp.choices import Choices, check_cutoff, choose
 from nanoos.engines.vasp.cost import estimate_scf
@@ -176,7 +176,7 @@ class VaspEngine(Engine[VaspParameters]):
         potcars = find_potcars(choices.titles, checked.potcars)
         check_cutoff(choices, potcars)
         _begin(output_dir)
-        log = RunLog(output_dir / output.LOG_FILE)
+        log = RunLog(output_dir / LOG_FILE)
         log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
         shop = Workshop(
             parameters=checked,

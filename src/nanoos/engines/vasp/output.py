@@ -10,12 +10,11 @@ import numpy as np
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
-from nanoos.engines.run_files import ase_text, computed_frame, csv_text
+from nanoos.engines.run_files import LOG_FILE, ase_text, computed_frame, csv_text
 from nanoos.engines.vasp.choices import Choices
 from nanoos.engines.vasp.reading import VaspRun
 from nanoos.structures import Structure
 
-LOG_FILE: Final = "log.txt"
 TRAJECTORY_FILE: Final = "trajectory.extxyz"
 CONVERGENCE_FILE: Final = "convergence.csv"
 UNTESTED: Final = (
