@@ -254,6 +254,10 @@ def test_a_broken_checkpoint_is_told(tmp_path):
     [
         ({"ensemble": "nvt", "pressure": 5.0}, "pressure"),
         ({"num_steps": 10, "equilibration_steps": 10}, "equilibration"),
+        ({"num_steps": 20, "dump_interval": 1000}, "leaves no frame"),
+        ({"num_steps": 20, "dump_interval": 17, "equilibration_steps": 18}, "leaves no frame"),
+        ({"num_steps": 20, "thermo_interval": 1000}, "leaves no sample"),
+        ({"temperature": 1e-300}, "temperature"),
         ({"ensemble": "npht"}, "ensemble"),
         ({"max_atoms": 2, "min_length": 30}, "more than"),
         ({"repeats": [0, 1, 1]}, "repeats"),

@@ -229,6 +229,17 @@ def test_a_report_is_numbers_tables_and_plots(tmp_path):
         analyze(moving, tmp_path, which=("magic",))
 
 
+def test_an_analysis_without_frames_is_a_warning(tmp_path):
+    none = trajectory(walk(5, 2, 0.1)).after(1e6)
+    report = analyze(none, tmp_path, which=("rdf", "msd", "vdos"))
+    assert not report.values
+    assert [warning.partition(":")[0] for warning in report.warnings] == [
+        "No radial distribution",
+        "No mean squared displacement",
+        "No vibrational density of states",
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -286,7 +286,14 @@ def test_snap_by_its_files_is_the_shipped_script(engine, tmp_path):
             InvalidInputError,
             "zbl_inner",
         ),
+        ({"potential": COPPER, "temperature": 1e-300}, InvalidInputError, "temperature"),
         ({"potential": COPPER, "equilibration_steps": 10_000}, InvalidInputError, "nothing"),
+        ({"potential": COPPER, "dump_interval": 20_000}, InvalidInputError, "leaves no frame"),
+        (
+            {"potential": COPPER, "equilibration_steps": 9000, "dump_interval": 6000},
+            InvalidInputError,
+            "leaves no frame",
+        ),
         (
             {"potential": COPPER, "num_steps": 10**8, "dump_interval": 1},
             InvalidInputError,
@@ -335,6 +342,25 @@ def test_values_of_a_wrong_kind_are_refused(engine, parameters):
     with pytest.raises(InvalidInputError) as caught:
         engine.validate(fcc(), {"workflow": "MD_ANNEAL_LAMMPS", "potential": COPPER, **parameters})
     assert next(iter(parameters)) in caught.value.message
+
+
+def test_an_interval_is_refused_only_where_something_is_missing(engine, tmp_path):
+    """The last step is always sampled, vdos has frames of its own, and step 0 is written."""
+    late = {
+        "potential": COPPER,
+        "repeats": [2, 2, 2],
+        "num_steps": 50,
+        "equilibration_steps": 40,
+        "thermo_interval": 30,
+        "dump_interval": 30,
+        "analysis": [],
+    }
+    result = engine.run(fcc(), late, tmp_path / "late")
+    assert result.values["n_samples"] == 1
+    engine.validate(fcc(), {**late, "analysis": ["vdos"]})
+    first = {**late, "equilibration_steps": 0, "dump_interval": 50, "analysis": ["rdf"]}
+    result = engine.run(fcc(), first, tmp_path / "first")
+    assert "coordination_cu_cu" in result.values
 
 
 def test_an_analysis_named_twice_is_made_once(engine):

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from nanoos.core.errors import InvalidInputError
 from nanoos.engines.analysis.trajectory import Trajectory
 from nanoos.features.neighbors import neighbor_list
 from nanoos.structures import Structure
@@ -100,7 +101,17 @@ class PairCounts:
         self.n_frames += 1
 
     def distribution(self) -> RadialDistribution:
-        """The average over the frames so far, at least one."""
+        """The average over the frames so far.
+
+        Raises:
+            InvalidInputError: code ``too_few_frames``; there is none.
+        """
+        if self.n_frames == 0:
+            raise InvalidInputError(
+                "There is no frame to count pairs in.",
+                hint="Write frames more often (dump_interval), or begin earlier.",
+                code="too_few_frames",
+            )
         edges = np.linspace(0.0, self._r_max, self._n_bins + 1)
         shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
         pairs = self._pairs / self.n_frames
@@ -137,6 +148,9 @@ def radial_distribution(
         r_max_a: Å; may exceed half the cell.
         n_bins: Bins between 0 and ``r_max_a``.
         max_frames: More frames are thinned evenly.
+
+    Raises:
+        InvalidInputError: code ``too_few_frames``; there is none.
     """
     counts = PairCounts(trajectory.species, r_max_a=r_max_a, n_bins=n_bins)
     chosen = np.linspace(0, trajectory.n_frames - 1, min(max_frames, trajectory.n_frames))

@@ -4,19 +4,20 @@ Names and units are those of the field: temperatures in K, pressures in bar (pos
 compression), times in fs, lengths in Å.
 """
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nanoos.engines.base import DampingFs, EngineParameters, Repeats
+from nanoos.engines.dynamics_parameters import (
+    Analysis,
+    CommonDynamicsParameters,
+    Interval,
+    Kelvin,
+)
 from nanoos.potentials import POTENTIALS
 
 LENNARD_JONES: Final = "lj/cut"
-MAX_STEPS: Final = 1_000_000_000
-AUTO_FRAMES: Final = 200
-AUTO_SAMPLES: Final = 1000
-Analysis = Literal["rdf", "msd", "vdos"]
-Kelvin = Annotated[float, Field(gt=0, le=50_000)]
 
 
 class _Closed(BaseModel):
@@ -133,82 +134,31 @@ class MinimizeParameters(LammpsParameters):
         return self
 
 
-class DynamicsParameters(LammpsParameters):
+class DynamicsParameters(CommonDynamicsParameters, LammpsParameters):
     """What all molecular dynamics has."""
+
+    samples_last_step: ClassVar[bool] = True
+    frame_analyses: ClassVar[frozenset[Analysis]] = frozenset({"rdf", "msd"})
 
     min_length: float = Field(default=12.0, ge=0, le=500)
     """The cell is repeated until no two faces are nearer than this, Å."""
-    temperature: Kelvin = 300.0
-    """K."""
-    timestep: float = Field(default=1.0, gt=0, le=20)
-    """fs. 1 to 2 for metals and oxides, 0.5 with hydrogen, 0.25 for ReaxFF."""
-    num_steps: int = Field(default=10_000, ge=1, le=MAX_STEPS)
-    """Steps of the run, its equilibration included."""
-    equilibration_steps: int | None = Field(default=None, ge=0)
-    """Steps at the beginning that no average and no analysis sees; by default a fifth."""
-    thermo_interval: int | None = Field(default=None, ge=1)
-    """Steps between two samples; by default so that there are a thousand."""
-    dump_interval: int | None = Field(default=None, ge=1)
-    """Steps between two frames of the trajectory; by default so that there are 200."""
-    restart_interval: int | None = Field(default=None, ge=1)
+    restart_interval: Interval | None = None
     """Steps between two restart files, which an interrupted run continues from; by default a
     twentieth of the run."""
     seed: int = Field(default=4928459, ge=1, le=900_000_000)
     """Of the initial velocities and of random thermostats."""
     thermostat: Literal["nose-hoover", "langevin", "csvr"] = "nose-hoover"
     """csvr is stochastic velocity rescaling (Bussi, Donadio, Parrinello 2007)."""
-    thermostat_damping: DampingFs | None = None
-    """fs; by default a hundred time steps."""
-    analysis: tuple[Analysis, ...] = ("rdf", "msd")
-    """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
-    rdf_cutoff: float = Field(default=8.0, gt=0, le=30)
-    """Largest distance of the radial distribution, Å; may exceed half the cell."""
     vdos_duration: float = Field(default=5.0, gt=0, le=100)
     """Last part of the run that is used for vdos, ps; the resolution is two over it."""
 
-    @field_validator("analysis")
-    @classmethod
-    def _each_once(cls, analysis: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
-        return tuple(dict.fromkeys(analysis))
-
     @model_validator(mode="after")
-    def _fill_in(self) -> Self:
-        """Every default that depends on another parameter, so that equal work is equal."""
-        chosen = {
-            "equilibration_steps": self.num_steps // 5,
-            "thermo_interval": max(1, self.num_steps // AUTO_SAMPLES),
-            "dump_interval": max(1, self.num_steps // AUTO_FRAMES),
-            "restart_interval": max(1000, self.num_steps // 20),
-            "thermostat_damping": 100.0 * self.timestep,
-        }
-        for name, value in chosen.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        if self.equilibration >= self.num_steps:
-            raise ValueError("equilibration_steps leave nothing of num_steps to average")
+    def _fill_in_restarts(self) -> Self:
+        if self.restart_interval is None:
+            object.__setattr__(self, "restart_interval", max(1000, self.num_steps // 20))
         if self.damping_fs < 2 * self.timestep:
             raise ValueError("thermostat_damping is shorter than two time steps")
         return self
-
-    @property
-    def equilibration(self) -> int:
-        """Steps left out of averages."""
-        return self.equilibration_steps or 0
-
-    @property
-    def damping_fs(self) -> float:
-        """Time constant of the thermostat, fs."""
-        return self.thermostat_damping or 100.0 * self.timestep
-
-    @property
-    def thermo_every(self) -> int:
-        """Steps between two samples."""
-        return self.thermo_interval or 1
-
-    @property
-    def dump_every(self) -> int:
-        """Steps between two frames."""
-        return self.dump_interval or 1
 
     @property
     def restart_every(self) -> int:

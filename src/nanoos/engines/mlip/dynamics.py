@@ -209,7 +209,7 @@ def _integrator(atoms: Any, parameters: DynamicsParameters, rng: np.random.Gener
             atoms,
             timestep,
             temperature_K=parameters.temperature,
-            taut=parameters.thermostat_fs * units.fs,
+            taut=parameters.damping_fs * units.fs,
             rng=rng,
         )
         # the library counts the centre of mass, which is at rest
@@ -223,7 +223,7 @@ def _integrator(atoms: Any, parameters: DynamicsParameters, rng: np.random.Gener
         timestep,
         temperature_K=parameters.temperature * free,
         pressure_au=parameters.pressure * EV_A3_PER_BAR,
-        tdamp=parameters.thermostat_fs * units.fs,
+        tdamp=parameters.damping_fs * units.fs,
         pdamp=parameters.barostat_fs * units.fs,
     )
 

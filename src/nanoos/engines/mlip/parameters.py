@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nanoos.engines.base import DampingFs, EngineParameters, Repeats
+from nanoos.engines.dynamics_parameters import CommonDynamicsParameters, Interval
 from nanoos.potentials import DEFAULT_POTENTIAL, POTENTIALS
 
 
@@ -105,12 +106,7 @@ class PhononParameters(_Curvature):
     """K."""
 
 
-Analysis = Literal["rdf", "msd", "vdos"]
-_AUTO_FRAMES = 200
-_AUTO_SAMPLES = 1000
-
-
-class DynamicsParameters(MLIPParameters):
+class DynamicsParameters(CommonDynamicsParameters, MLIPParameters):
     """Molecular dynamics."""
 
     workflow: Literal["md"] = "md"
@@ -118,25 +114,13 @@ class DynamicsParameters(MLIPParameters):
     """``nve`` keeps the energy (velocity Verlet), ``nvt`` the temperature (stochastic velocity
     rescaling, DOI 10.1063/1.2408420), ``npt`` temperature and pressure (isotropic Nosé-Hoover
     chains of Martyna, Tobias and Klein, DOI 10.1063/1.467468)."""
-    temperature: float = Field(default=300.0, gt=0, le=50_000)
-    """K."""
     pressure: float = Field(default=0.0, ge=-1e7, le=1e7)
     """Of ``npt``: bar, positive in compression."""
-    timestep: float = Field(default=1.0, gt=0, le=20)
-    """fs. 1 to 2 for metals and oxides, 0.5 with hydrogen."""
     num_steps: int = Field(default=2000, ge=1, le=100_000_000)
     """Steps of the run, its equilibration included."""
-    equilibration_steps: int | None = Field(default=None, ge=0)
-    """Steps at the beginning that no average and no analysis sees; by default a fifth."""
-    thermo_interval: int | None = Field(default=None, ge=1)
-    """Steps between two samples; by default so that there are a thousand."""
-    dump_interval: int | None = Field(default=None, ge=1)
-    """Steps between two frames of the trajectory; by default so that there are 200."""
-    checkpoint_interval: int | None = Field(default=None, ge=1)
+    checkpoint_interval: Interval | None = None
     """Steps between two checkpoints, which an interrupted run continues from; by default a
     twentieth of the run."""
-    thermostat_damping: DampingFs | None = None
-    """fs; by default a hundred time steps."""
     barostat_damping: DampingFs | None = None
     """fs; by default a thousand time steps."""
     seed: int = Field(default=4928459, ge=0, le=4_294_967_295)
@@ -147,60 +131,24 @@ class DynamicsParameters(MLIPParameters):
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     max_atoms: int = Field(default=2000, ge=2, le=20_000)
     """A simulation cell with more atoms is refused."""
-    analysis: tuple[Analysis, ...] = ("rdf", "msd")
-    """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
-    rdf_cutoff: float = Field(default=8.0, gt=0, le=30)
-    """Largest distance of the radial distribution, Å; may exceed half the cell."""
-
-    @field_validator("analysis")
-    @classmethod
-    def _unique(cls, value: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
-        return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
-    def _fill_in(self) -> Self:
-        """Every default that depends on another parameter, so that equal work is equal."""
+    def _fill_in_rest(self) -> Self:
         chosen = {
-            "equilibration_steps": self.num_steps // 5,
-            "thermo_interval": max(1, self.num_steps // _AUTO_SAMPLES),
-            "dump_interval": max(1, self.num_steps // _AUTO_FRAMES),
             "checkpoint_interval": max(50, self.num_steps // 20),
-            "thermostat_damping": 100.0 * self.timestep,
             "barostat_damping": 1000.0 * self.timestep,
         }
         for name, value in chosen.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        if self.equilibration >= self.num_steps:
-            raise ValueError("equilibration_steps leave nothing of num_steps to average")
         if self.pressure and self.ensemble != "npt":
             raise ValueError("a pressure has an effect with the ensemble npt only")
         return self
 
     @property
-    def equilibration(self) -> int:
-        """Steps left out of averages."""
-        return self.equilibration_steps or 0
-
-    @property
-    def thermo_every(self) -> int:
-        """Steps between two samples."""
-        return self.thermo_interval or 1
-
-    @property
-    def dump_every(self) -> int:
-        """Steps between two frames."""
-        return self.dump_interval or 1
-
-    @property
     def checkpoint_every(self) -> int:
         """Steps between two checkpoints."""
         return self.checkpoint_interval or 1
-
-    @property
-    def thermostat_fs(self) -> float:
-        """Time constant of the thermostat, fs."""
-        return self.thermostat_damping or 100.0 * self.timestep
 
     @property
     def barostat_fs(self) -> float:
