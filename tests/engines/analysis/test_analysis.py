@@ -71,6 +71,7 @@ def test_a_run_shorter_than_its_memory_says_so():
     drifting = np.linspace(0, 1, 64)
     assert not block_average(drifting).converged
     assert block_average([1.0, 2.0]).error is None
+    assert block_average([1.0]).error is None
     constant = block_average(np.full(50, 3.7))
     assert (constant.error, constant.converged) == (0.0, True)
     with pytest.raises(ValueError, match="no sample"):

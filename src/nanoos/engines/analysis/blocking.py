@@ -67,7 +67,7 @@ def block_average(samples: npt.ArrayLike) -> BlockAverage:
     if values.size == 0:
         raise ValueError("there is no sample to average")
     mean = float(values.mean())
-    if float(np.ptp(values)) <= _CONSTANT * abs(mean):
+    if values.size > 1 and float(np.ptp(values)) <= _CONSTANT * abs(mean):
         return BlockAverage(
             mean=mean,
             error=0.0,
