@@ -211,6 +211,15 @@ def test_barostat_reaches_its_pressure(tmp_path):
     assert found.values["avg_volume_a3_per_atom"] < 5.35**3 / 4
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_cell_that_flies_apart_is_told(tmp_path):
+    """The barostat's mass is that of the temperature: far from equilibrium it is too light."""
+    parameters = DynamicsParameters(ensemble="npt", temperature=0.1, num_steps=100)
+    with pytest.raises(EngineError, match="flew apart") as caught:
+        molecular_dynamics(fcc(), LennardJones(), parameters, silent, tmp_path)
+    assert caught.value.error_code == "exploded"
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
 def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
     parameters = DynamicsParameters(

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from nanoos.core.errors import InvalidInputError
 from nanoos.potentials.base import Potential, check_coverage
 from nanoos.structures import Structure
 
@@ -35,8 +37,14 @@ class PotentialCalculator(Calculator):
         properties: Any = None,
         system_changes: Any = all_changes,
     ) -> None:
-        """Fill ``results`` for ``atoms``; ASE calls this."""
+        """Fill ``results`` for ``atoms``; ASE calls this.
+
+        Raises:
+            InvalidInputError: a cell or a position that is no finite number.
+        """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        if not (np.isfinite(atoms.cell.array).all() and np.isfinite(atoms.positions).all()):
+            raise InvalidInputError("Cell or positions are no finite numbers.", code="not_finite")
         structure = Structure(
             lattice=atoms.cell.array,
             species=tuple(atoms.get_chemical_symbols()),

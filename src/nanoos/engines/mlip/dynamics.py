@@ -136,7 +136,7 @@ def molecular_dynamics(
             run, atoms, integrator, rng, parameters=parameters, tick=tick, path=path, done=done
         )
     except InvalidInputError as error:
-        raise _exploded(error.message) from error
+        raise _exploded(error.message.rstrip(".")) from error
     run.final = from_atoms(atoms, start)
     path.unlink(missing_ok=True)
     return run
