@@ -23,6 +23,7 @@ from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import ENGINES, get_engine
 from nanoos.engines.analysis import PairCounts
 from nanoos.engines.lammps import following
+from nanoos.engines.lammps.logs import read_log
 from nanoos.engines.lammps.program import find_program, set_program
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
@@ -520,6 +521,21 @@ def test_a_minimisation_that_does_not_converge_is_a_failure(engine, tmp_path):
     assert caught.value.details["max_force_ev_a"] > 1e-5
 
 
+def test_a_relaxed_cell_takes_no_more_iterations_than_allowed(engine, tmp_path):
+    told = []
+    parameters = {
+        "workflow": "MINIMIZE_LAMMPS",
+        "potential": COPPER,
+        "relax_cell": "isotropic",
+        "pressure": -1e7,
+        "max_steps": 60,
+    }
+    with pytest.raises(EngineError, match="Not converged"):
+        engine.run(fcc(), parameters, tmp_path, progress=lambda _, message: told.append(message))
+    assert read_log(tmp_path / "output" / "log.0.lammps").step == 60
+    assert not [message for message in told if ", -" in message]
+
+
 RESUMED = {
     "workflow": "MD_NVT_LAMMPS",
     "potential": COPPER,
@@ -582,8 +598,6 @@ def test_the_input_runs_by_hand(engine, tmp_path):
         check=True,
         capture_output=True,
     )
-    from nanoos.engines.lammps.logs import read_log
-
     by_hand = read_log(tmp_path / "input" / "log.0.lammps")
     assert by_hand.rows[-1][2] == pytest.approx(result.energy_ev, abs=1e-6)
 

@@ -121,7 +121,7 @@ class MinimizeParameters(LammpsParameters):
     fmax: float = Field(default=0.001, gt=0, le=1.0)
     """Largest force left on an atom, eV/Å."""
     max_steps: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Iterations before it counts as not converged."""
+    """Iterations in all, however often the cell gets a new reference shape."""
     relax_cell: Literal["none", "isotropic", "anisotropic", "full"] = "none"
     """``isotropic`` scales the cell, ``anisotropic`` its lengths, ``full`` its angles too."""
     pressure: float = Field(default=0.0, ge=-1e7, le=1e7)

@@ -30,7 +30,8 @@ THERMO_COLUMNS: Final = (
 )
 DUMP_COLUMNS: Final = ("id", "xu", "yu", "zu", "vx", "vy", "vz", "fx", "fy", "fz")
 MIN_CYCLES: Final = 4
-"""A minimisation of the cell is begun again so often, from its new reference shape."""
+"""A minimisation of the cell is begun again so often, from its new reference shape, with the
+iterations that are left."""
 _MINIMIZE_EVERY: Final = 10
 _SKIN_A: Final = 2.0
 
@@ -239,15 +240,15 @@ def _minimization(potential: Interactions, parameters: MinimizeParameters) -> li
     force = 0.5 * parameters.fmax / potential.units.energy_ev
     steps = parameters.max_steps
     lines = ["min_style cg", "min_modify norm inf dmax 0.1"]
-    minimize = f"minimize 0.0 {force:.6g} {steps} {10 * steps}"
     if parameters.relax_cell == "none":
-        return [*lines, minimize]
+        return [*lines, f"minimize 0.0 {force:.6g} {steps} {10 * steps}"]
+    left = f"({steps}-step)"
     coupling = {"isotropic": "iso", "anisotropic": "aniso", "full": "tri"}[parameters.relax_cell]
     pressure = parameters.pressure / potential.units.pressure_bar
     for _ in range(MIN_CYCLES):
         lines += [
             f"fix cell all box/relax {coupling} {pressure:.10g} vmax 0.002",
-            minimize,
+            f"minimize 0.0 {force:.6g} ${left} $(10*{left})",
             "unfix cell",
         ]
     return [*lines, "run 0"]

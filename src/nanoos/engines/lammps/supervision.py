@@ -138,7 +138,7 @@ def _report(
         parts.append(f"{reader.rows[-1][1]:.0f} K")
     done = step - attempt.first_step
     if done > 0:
-        left = (attempt.total_steps - step) * (time.monotonic() - started) / done
+        left = max(0, attempt.total_steps - step) * (time.monotonic() - started) / done
         parts.append(f"{_duration(left)} left")
     progress(fraction, ", ".join(parts))
 
