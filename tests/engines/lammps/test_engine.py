@@ -259,6 +259,66 @@ def test_snap_by_its_files_is_the_shipped_script(engine, tmp_path):
         engine.validate(fcc(), {"ml_potential_config": config})
 
 
+SNAP = {
+    "descriptor_type": "SNAP",
+    "files": {
+        "coefficients": "Si_Zuo_JPCA2020.snapcoeff",
+        "parameters": "Si_Zuo_JPCA2020.snapparam",
+    },
+}
+POD = {
+    "descriptor_type": "POD",
+    "files": {"coefficients": "Ta_coeff.pod", "parameters": "Ta_param.pod"},
+}
+UF3 = {"descriptor_type": "UF3", "files": {"coefficients": "Nb.uf3"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({**SNAP, "elements": ["Ge"]}, "only Ge"),
+        ({**SNAP, "elements": ["Si", "Ge"]}, "not for Ge"),
+        ({**SNAP, "params": {"zbl_inner": 5, "zbl_outer": 2}}, "from 5 to 2"),
+        ({**SNAP, "params": {"zbl_inner": 5}}, "from 5 to 4.8"),
+        ({**SNAP, "params": {"zbl_outer": float("nan")}}, "nan"),
+        ({**POD, "elements": ["Si"]}, "Ta_param.pod does not cover Si"),
+        ({**UF3, "elements": ["Si"]}, "Nb.uf3 does not cover Si"),
+        ({"descriptor_type": "CHGNet", "elements": ["Ge"]}, "only Ge"),
+        ({"descriptor_type": "CHGNet", "elements": ["Si", "Og"]}, "Og"),
+        ({"descriptor_type": "CHGNet", "params": {"zbl_inner": 1}}, "zbl_inner"),
+    ],
+)
+def test_a_learned_potential_that_contradicts_itself_is_refused(engine, config, words):
+    silicon = zincblende(5.43, "Si", "Si")
+    with pytest.raises(InvalidInputError, match=words):
+        engine.validate(silicon, {"workflow": "SINGLE_POINT_LAMMPS", "ml_potential_config": config})
+
+
+def test_elements_of_learned_potentials_are_read_from_their_files(engine):
+    for element, config in (("Si", SNAP), ("Ta", POD), ("Nb", UF3)):
+        for elements in ([], [element]):
+            engine.validate(
+                fcc(4.2, element), {"ml_potential_config": {**config, "elements": elements}}
+            )
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"potential": "zbl", "inner": 3, "outer": 1}, "from 3 to 1"),
+        ({"potential": "zbl", "elements": ["Ge"]}, "no element of the structure"),
+        (
+            {"potential": "lj/cut", "pairs": {"Ge-Ge": {"epsilon": 0.1, "sigma": 2}}},
+            "no element of the structure",
+        ),
+    ],
+)
+def test_a_part_of_a_hybrid_that_cannot_act_is_refused(engine, part, words):
+    hybrid = [{"potential": "Si.sw"}, part]
+    with pytest.raises(InvalidInputError, match=words):
+        engine.validate(zincblende(5.43, "Si", "Si"), {"hybrid": hybrid})
+
+
 # -- what is refused -----------------------------------------------------------------------------
 
 

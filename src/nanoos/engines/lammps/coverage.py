@@ -97,7 +97,15 @@ def snap_elements(text: str) -> Coverage:
     )
 
 
-def _uf3(text: str) -> Coverage:
+def pod_elements(text: str) -> Coverage:
+    """pod: the line ``species El El ...`` of the file of parameters."""
+    lines = [line.split("#")[0].split() for line in text.splitlines()]
+    return Coverage(
+        elements=_symbols([w for words in lines if words[:1] == ["species"] for w in words[1:]])
+    )
+
+
+def uf3_elements(text: str) -> Coverage:
     """uf3: blocks ``2B El El`` and ``3B El El El``."""
     pairs = re.findall(r"^2B (\w+) (\w+) ", text, flags=re.MULTILINE)
     if not pairs:
@@ -129,7 +137,7 @@ READERS: Final[dict[str, tuple[str, Callable[[str], Coverage]]]] = {
     ".rebo": ("rebo", _fixed("C", "H")),
     ".rebomos": ("rebomos", _fixed("Mo", "S")),
     ".lcbop": ("lcbop", _fixed("C")),
-    ".uf3": ("uf3 3", _uf3),
+    ".uf3": ("uf3 3", uf3_elements),
 }
 """Ending of the file name to pair style and reader; the longest ending that fits counts."""
 

@@ -29,6 +29,8 @@ ZBL: Final = "zbl"
 INPUT: Final = "${input}"
 """Where input files are, as a variable of the script."""
 
+_MAX_ZBL_A: Final = 10.0
+
 NOBLE_GASES: Final[Mapping[str, PairParameters]] = {
     "Ne": PairParameters(epsilon=0.0031, sigma=2.74),
     "Ar": PairParameters(epsilon=0.0104, sigma=3.40),
@@ -190,6 +192,21 @@ def _snap_script(file: PotentialFile) -> Interactions:
     )
 
 
+def zbl_style(inner_a: float, outer_a: float) -> str:
+    """``zbl INNER OUTER``: a repulsive core, switched off between two distances, Å.
+
+    Raises:
+        InvalidInputError: it would not end behind where it begins, or reach too far.
+    """
+    if not 0 < inner_a < outer_a <= _MAX_ZBL_A:
+        raise InvalidInputError(
+            f"zbl is switched off from {inner_a:g} to {outer_a:g} Å, which cannot be.",
+            hint=f"Give an inner radius above 0 and a larger outer one, at most {_MAX_ZBL_A:g} Å.",
+            code="invalid_parameter",
+        )
+    return f"{ZBL} {inner_a:g} {outer_a:g}"
+
+
 # -- Lennard-Jones and hybrids -------------------------------------------------------------------
 
 
@@ -301,6 +318,7 @@ def _part(wanted: Sequence[str], part: HybridPart) -> _Part:
                 types = f"{number[a]} {number[b]}"
                 lines.append((types, f"{one.epsilon:.10g} {one.sigma:.10g} {part.cutoff:g}"))
                 pairs.add((a, b))
+        _refuse_idle(part.potential, lines)
         return _Part(
             style=f"{LENNARD_JONES} {part.cutoff:g}",
             coefficients=tuple(lines),
@@ -308,14 +326,22 @@ def _part(wanted: Sequence[str], part: HybridPart) -> _Part:
         )
     if part.potential == ZBL:
         chosen = [e for e in wanted if not part.elements or e in part.elements]
+        _refuse_idle(part.potential, chosen)
         zs = [
             (f"{number[a]} {number[b]}", f"{ATOMIC_NUMBERS[a]} {ATOMIC_NUMBERS[b]}")
             for a, b in combinations_with_replacement(chosen, 2)
         ]
         return _Part(  # repulsion alone binds nothing: it covers no pair
-            style=f"zbl {part.inner:g} {part.outer:g}", coefficients=tuple(zs), pairs=frozenset()
+            style=zbl_style(part.inner, part.outer), coefficients=tuple(zs), pairs=frozenset()
         )
     return _file_part(wanted, part)
+
+
+def _refuse_idle(name: str, acting: Sequence[object]) -> None:
+    if not acting:
+        raise InvalidInputError(
+            f"{name} acts on no element of the structure.", code="invalid_hybrid"
+        )
 
 
 def _file_part(wanted: Sequence[str], part: HybridPart) -> _Part:
@@ -328,10 +354,7 @@ def _file_part(wanted: Sequence[str], part: HybridPart) -> _Part:
         )
     acting = [e for e in wanted if e in (part.elements or file.elements)]
     refuse_uncovered(file.name, file.coverage.missing(acting), wanted)
-    if not acting:
-        raise InvalidInputError(
-            f"{file.name} acts on no element of the structure.", code="invalid_hybrid"
-        )
+    _refuse_idle(file.name, acting)
     return _Part(
         style=file.style,
         coefficients=_coefficients(file, wanted, acting),

@@ -6,8 +6,8 @@ from typing import Final
 
 from nanoos.core.errors import InvalidInputError
 from nanoos.engines.lammps.catalogue import find_file
-from nanoos.engines.lammps.coverage import snap_elements
-from nanoos.engines.lammps.interactions import INPUT, Interactions, refuse_uncovered
+from nanoos.engines.lammps.coverage import Coverage, pod_elements, snap_elements, uf3_elements
+from nanoos.engines.lammps.interactions import INPUT, Interactions, refuse_uncovered, zbl_style
 from nanoos.engines.lammps.parameters import MLPotentialConfig
 from nanoos.structures.elements import ATOMIC_NUMBERS
 
@@ -43,14 +43,18 @@ def learned_interactions(wanted: Sequence[str], config: MLPotentialConfig) -> In
         InvalidInputError: an unknown descriptor, a missing file or an element not covered.
         NotFoundError: a file that is not in the folders of potentials.
     """
-    from nanoos.potentials import POTENTIALS
+    from nanoos.potentials import POTENTIALS, check_elements
 
+    _refuse_left_out(wanted, config)
     kind = config.descriptor_type.casefold()
     if kind in _NATIVE:
         needed, build = _NATIVE[kind]
         _check_files(config, needed)
         return build(wanted, config)
     if config.descriptor_type in POTENTIALS and not config.files:
+        _check_params(config, ())
+        named = (*wanted, *config.elements)
+        check_elements(config.descriptor_type, named)
         return universal_interactions(wanted, POTENTIALS.canonical_name(config.descriptor_type))
     known = sorted({*(name.upper() for name in _NATIVE), *POTENTIALS.names()} - {"LJ"})
     raise InvalidInputError(
@@ -84,12 +88,52 @@ def _check_params(config: MLPotentialConfig, known: Sequence[str]) -> Mapping[st
     return config.params
 
 
-def _covering(name: str, wanted: Sequence[str], elements: Sequence[str]) -> None:
-    if not elements:
+def _refuse_left_out(wanted: Sequence[str], config: MLPotentialConfig) -> None:
+    missing = [element for element in wanted if element not in config.elements]
+    if config.elements and missing:
         raise InvalidInputError(
-            f"{name} does not say its elements.", hint="Set ml_potential_config.elements."
+            f"The structure has {', '.join(missing)}, ml_potential_config.elements only "
+            f"{', '.join(config.elements)}.",
+            hint="Name the elements that the potential is for, or choose one that covers these.",
+            details={"elements": missing},
+            code="uncovered_element",
         )
-    refuse_uncovered(name, [e for e in wanted if e not in elements], wanted)
+
+
+def _covering(
+    file: Path,
+    wanted: Sequence[str],
+    config: MLPotentialConfig,
+    read: Callable[[str], Coverage] | None = None,
+) -> None:
+    """Refuse what the file does not cover; ``read`` asks the file itself.
+
+    Raises:
+        InvalidInputError: an element that is not covered, one that is said to be and is not, or
+            a file that cannot be read or needs to be told its elements.
+    """
+    if read is None:
+        if not config.elements:
+            raise InvalidInputError(
+                f"{file.name} does not say its elements.", hint="Set ml_potential_config.elements."
+            )
+        return
+    try:
+        elements = read(file.read_text(encoding="utf-8")).elements
+    except (ValueError, IndexError) as error:
+        raise InvalidInputError(
+            f"{file.name} is no file of {config.descriptor_type}: {error}.",
+            code="unreadable_potential",
+        ) from error
+    refuse_uncovered(file.name, [e for e in wanted if e not in elements], wanted)
+    foreign = [element for element in config.elements if element not in elements]
+    if foreign:
+        raise InvalidInputError(
+            f"{file.name} is for {', '.join(elements)}, not for {', '.join(foreign)}.",
+            hint="Correct ml_potential_config.elements, or leave it out.",
+            details={"elements": foreign, "potential": file.name},
+            code="invalid_potential",
+        )
 
 
 def _snap(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
@@ -97,14 +141,7 @@ def _snap(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
     coefficients, parameters = (
         find_file(config.files[key]) for key in ("coefficients", "parameters")
     )
-    try:
-        elements = snap_elements(coefficients.read_text(encoding="utf-8")).elements
-    except (ValueError, IndexError) as error:
-        raise InvalidInputError(
-            f"{coefficients.name} holds no SNAP coefficients: {error}.",
-            code="unreadable_potential",
-        ) from error
-    _covering(coefficients.name, wanted, elements)
+    _covering(coefficients, wanted, config, snap_elements)
     params = _check_params(config, ("zbl_inner", "zbl_outer"))
     line = f"{INPUT}/{coefficients.name} {INPUT}/{parameters.name} {' '.join(wanted)}"
     files = (coefficients, parameters)
@@ -116,11 +153,11 @@ def _snap(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
         for j, b in enumerate(wanted)
         if i <= j
     ]
-    inner, outer = params.get("zbl_inner", 4.0), params.get("zbl_outer", 4.8)
+    zbl = zbl_style(params.get("zbl_inner", 4.0), params.get("zbl_outer", 4.8))
     return Interactions(
         name=coefficients.name,
         types=tuple(wanted),
-        pair_style=f"hybrid/overlay zbl {inner:g} {outer:g} snap",
+        pair_style=f"hybrid/overlay {zbl} snap",
         coefficients=(*core, f"* * snap {line}"),
         files=files,
         styles=("hybrid/overlay", "zbl", "snap"),
@@ -140,12 +177,14 @@ def _plain(
     )
 
 
-def _one_file(style: str) -> Callable[[Sequence[str], MLPotentialConfig], Interactions]:
+def _one_file(
+    style: str, read: Callable[[str], Coverage] | None = None
+) -> Callable[[Sequence[str], MLPotentialConfig], Interactions]:
     """Styles whose ``pair_coeff`` is ``* * FILE El1 El2 ...``."""
 
     def build(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
         file = find_file(config.files["coefficients"])
-        _covering(file.name, wanted, config.elements)
+        _covering(file, wanted, config, read)
         _check_params(config, ())
         words = f"* * {INPUT}/{file.name} {' '.join(wanted)}"
         return _plain(file.name, wanted, style, words, (file,))
@@ -157,7 +196,7 @@ def _pod(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
     parameters, coefficients = (
         find_file(config.files[key]) for key in ("parameters", "coefficients")
     )
-    _covering(coefficients.name, wanted, config.elements)
+    _covering(parameters, wanted, config, pod_elements)
     _check_params(config, ())
     words = f"* * {INPUT}/{parameters.name} {INPUT}/{coefficients.name} {' '.join(wanted)}"
     return _plain(coefficients.name, wanted, "pod", words, (parameters, coefficients))
@@ -166,7 +205,7 @@ def _pod(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
 def _gap(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
     """pair_style quip; the sparse points (``gp.xml.sparseX*``) lie beside the file."""
     file = find_file(config.files["coefficients"])
-    _covering(file.name, wanted, config.elements)
+    _covering(file, wanted, config)
     _check_params(config, ())
     numbers = " ".join(str(ATOMIC_NUMBERS[element]) for element in wanted)
     beside = sorted(file.parent.glob(f"{file.name}.sparseX*"))
@@ -180,7 +219,7 @@ _NATIVE: Final[dict[str, tuple[tuple[str, ...], _Builder]]] = {
     "snap": (("coefficients", "parameters"), _snap),
     "ace": (("coefficients",), _one_file("pace")),
     "gap": (("coefficients",), _gap),
-    "uf3": (("coefficients",), _one_file("uf3 3")),
+    "uf3": (("coefficients",), _one_file("uf3 3", uf3_elements)),
     "pod": (("coefficients", "parameters"), _pod),
     "nequip": (("coefficients",), _one_file("nequip")),
 }
