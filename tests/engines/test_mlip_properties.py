@@ -267,6 +267,8 @@ def test_a_broken_checkpoint_is_told(tmp_path):
         ({"num_steps": 20, "dump_interval": 17, "equilibration_steps": 18}, "leaves no frame"),
         ({"num_steps": 20, "thermo_interval": 1000}, "leaves no sample"),
         ({"temperature": 1e-300}, "temperature"),
+        ({"thermo_interval": 3000, "equilibration_steps": 0}, "longer than the run"),
+        ({"num_steps": 10**8, "thermo_interval": 1}, "samples"),
         ({"ensemble": "npht"}, "ensemble"),
         ({"max_atoms": 2, "min_length": 30}, "more than"),
         ({"repeats": [0, 1, 1]}, "repeats"),
@@ -275,6 +277,13 @@ def test_a_broken_checkpoint_is_told(tmp_path):
 def test_absurd_dynamics_is_refused(parameters, words):
     with pytest.raises(InvalidInputError, match=words):
         get_engine("LJ")().validate(rocksalt(), {"workflow": "md", **parameters})
+
+
+def test_absurdly_many_temperatures_are_refused():
+    phonons_of = {"workflow": "phonons", "max_temperature": 10_000}
+    with pytest.raises(InvalidInputError, match="20,000 temperatures"):
+        get_engine("LJ")().validate(rocksalt(), {**phonons_of, "temperature_step": 1e-9})
+    get_engine("LJ")().validate(rocksalt(), {**phonons_of, "temperature_step": 0.5})
 
 
 def test_elastic_files_through_the_engine(tmp_path):

@@ -38,6 +38,9 @@ class EngineParameters(BaseModel):
 _Repeat = Annotated[int, Field(ge=1, le=10_000)]
 Repeats = tuple[_Repeat, _Repeat, _Repeat]
 """How often a cell is repeated along its vectors."""
+MaxAtoms = Annotated[int, Field(ge=2, le=20_000)]
+"""The largest cell that a universal potential may be asked about again and again."""
+MAX_ATOMS: Final = 2000
 
 DampingFs = Annotated[float, Field(gt=0, le=1e6)]
 """Time constant of a thermostat or barostat, fs: at most a nanosecond."""

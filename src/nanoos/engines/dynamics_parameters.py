@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from nanoos.engines.base import DampingFs, EngineParameters
 
 MAX_STEPS: Final = 1_000_000_000
+MAX_SAMPLES: Final = 1_000_000
+"""More would not fit into memory."""
 AUTO_FRAMES: Final = 200
 AUTO_SAMPLES: Final = 1000
 Analysis = Literal["rdf", "msd", "vdos"]
@@ -29,7 +31,7 @@ class CommonDynamicsParameters(EngineParameters):
 
     temperature: Kelvin = 300.0
     """K."""
-    timestep: float = Field(default=1.0, gt=0, le=20)
+    timestep: float = Field(default=1.0, ge=0.001, le=20)
     """fs. 1 to 2 for metals and oxides, 0.5 with hydrogen, 0.25 for ReaxFF."""
     num_steps: int = Field(default=10_000, ge=1, le=MAX_STEPS)
     """Steps of the run, its equilibration included."""
@@ -69,6 +71,13 @@ class CommonDynamicsParameters(EngineParameters):
             self._refuse_empty("thermo_interval", self.thermo_every, "sample")
         if self.frame_analyses.intersection(self.analysis):
             self._refuse_empty("dump_interval", self.dump_every, "frame")
+        for name in ("thermo_interval", "dump_interval"):
+            if getattr(self, name) > self.num_steps:
+                raise ValueError(f"{name} is longer than the run, which has num_steps")
+        if self.num_steps // self.thermo_every > MAX_SAMPLES:
+            raise ValueError(
+                f"thermo_interval gives more than {MAX_SAMPLES:,} samples of num_steps: raise it"
+            )
         return self
 
     def _refuse_empty(self, name: str, every: int, what: str) -> None:

@@ -360,6 +360,27 @@ def test_a_part_of_a_hybrid_that_cannot_act_is_refused(engine, part, words):
             InvalidInputError,
             "trajectory",
         ),
+        ({"potential": COPPER, "thermo_interval": 10**30}, InvalidInputError, "thermo_interval"),
+        ({"potential": COPPER, "thermo_interval": 10**5}, InvalidInputError, "longer than the run"),
+        ({"potential": COPPER, "restart_interval": 10**10}, InvalidInputError, "restart_interval"),
+        (
+            {"potential": COPPER, "num_steps": 10**8, "thermo_interval": 1},
+            InvalidInputError,
+            "samples",
+        ),
+        (
+            {
+                "potential": COPPER,
+                "num_steps": 10**6,
+                "repeats": [50, 50, 50],
+                "analysis": ["vdos"],
+                "vdos_duration": 100,
+                "dump_interval": 10**6,
+            },
+            InvalidInputError,
+            "trajectory",
+        ),
+        ({"potential": COPPER, "timestep": 1e-9}, InvalidInputError, "timestep"),
         ({"potential": COPPER, "hybrid": [{"potential": COPPER}]}, InvalidInputError, "one of"),
         (
             {"ml_potential_config": {"descriptor_type": "MAGIC"}},
@@ -385,6 +406,18 @@ def test_refused_before_anything_is_written(engine, tmp_path, parameters, error,
         engine.run(fcc(), {"workflow": "MD_NVT_LAMMPS", **parameters}, tmp_path)
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_universal_potential_gets_no_more_atoms_than_by_its_own_engine(engine):
+    for given in ({"potential": "CHGNet"}, {"ml_potential_config": {"descriptor_type": "CHGNet"}}):
+        large = {**given, "repeats": [13, 13, 13]}
+        with pytest.raises(InvalidInputError, match="2,197 atoms, more than 2,000") as caught:
+            engine.validate(fcc(), large)
+        assert "max_atoms" in str(caught.value.hint)
+        assert engine.validate(fcc(), {**large, "max_atoms": 2197}).max_atoms == 2197
+        with pytest.raises(InvalidInputError, match="max_atoms"):
+            engine.validate(fcc(), {**large, "max_atoms": 10**6})
+    engine.validate(fcc(), {"potential": COPPER, "repeats": [13, 13, 13]})
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """What a run is about: cell, potential and parameters that fit together, or a refusal."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
-from nanoos.engines.lammps.cell import LammpsCell, lammps_cell, repeats_for, supercell
+from nanoos.engines.lammps.cell import LammpsCell, check_size, lammps_cell, repeats_for, supercell
 from nanoos.engines.lammps.interactions import Interactions, interactions
 from nanoos.engines.lammps.parameters import (
     DynamicsParameters,
@@ -12,6 +13,7 @@ from nanoos.engines.lammps.parameters import (
     MinimizeParameters,
 )
 from nanoos.engines.lammps.program import INSTALL_HINT, find_program, package_dir
+from nanoos.engines.lammps.stages import velocity_frames
 from nanoos.structures import Structure
 
 _MAX_FRAME_VALUES: Final = 1_000_000_000
@@ -62,6 +64,8 @@ def case_of(structure: Structure, checked: LammpsParameters) -> Case:
             code="no_lammps",
         )
     repeats = checked.repeats or repeats_for(structure, checked.min_length)
+    if potential.universal:
+        check_size(structure.n_sites * math.prod(repeats), checked.max_atoms)
     cell = supercell(structure, repeats)
     if isinstance(checked, DynamicsParameters):
         _refuse_absurd(cell, potential, checked)
@@ -81,11 +85,14 @@ def _refuse_absurd(
         raise InvalidInputError(
             "One atom alone has no temperature.", hint="Set repeats or min_length.", code="one_atom"
         )
-    values = 9 * cell.n_sites * (parameters.num_steps // parameters.dump_every + 1)
+    numbers = 9 * (parameters.num_steps // parameters.dump_every + 1)
+    if "vdos" in parameters.analysis:
+        numbers += 3 * velocity_frames(parameters)
+    values = cell.n_sites * numbers
     if values > _MAX_FRAME_VALUES:
         raise InvalidInputError(
             f"The trajectory would hold {values:.1e} numbers.",
-            hint="Raise dump_interval, or take a smaller cell.",
+            hint="Raise dump_interval, shorten vdos_duration, or take a smaller cell.",
             code="too_many_frames",
         )
     if parameters.timestep > potential.max_timestep_fs:

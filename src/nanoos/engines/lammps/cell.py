@@ -81,6 +81,21 @@ def repeats_for(structure: Structure, min_length_a: float) -> tuple[int, int, in
     return a, b, c
 
 
+def check_size(n_atoms: int, max_atoms: int) -> None:
+    """Refuse a simulation cell that is larger than a universal potential may get.
+
+    Raises:
+        InvalidInputError: code ``too_many_atoms``.
+    """
+    if n_atoms > max_atoms:
+        raise InvalidInputError(
+            f"The simulation cell would have {n_atoms:,} atoms, more than {max_atoms:,}.",
+            hint="Lower min_length, give repeats, or raise max_atoms.",
+            details={"n_atoms": n_atoms},
+            code="too_many_atoms",
+        )
+
+
 def supercell(structure: Structure, repeats: tuple[int, int, int]) -> Structure:
     """The cell repeated along its vectors, right-handed; charges and spins are repeated too.
 

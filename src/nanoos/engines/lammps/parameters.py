@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nanoos.engines.base import DampingFs, EngineParameters, Repeats
+from nanoos.engines.base import MAX_ATOMS, DampingFs, EngineParameters, MaxAtoms, Repeats
 from nanoos.engines.dynamics_parameters import (
     Analysis,
     CommonDynamicsParameters,
@@ -85,6 +85,8 @@ class LammpsParameters(EngineParameters):
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
     min_length: float = Field(default=0.0, ge=0, le=500)
     """The cell is repeated until no two faces are nearer than this, Å."""
+    max_atoms: MaxAtoms = MAX_ATOMS
+    """With a universal potential, a simulation cell with more atoms is refused."""
 
     @model_validator(mode="after")
     def _one_potential(self) -> Self:

@@ -41,6 +41,20 @@ def velocities_every(parameters: DynamicsParameters) -> int:
     return max(1, int(VELOCITIES_EVERY_FS / parameters.timestep))
 
 
+def velocity_frames(parameters: DynamicsParameters) -> int:
+    """How many frames of velocities there are."""
+    left = parameters.num_steps - _velocities_begin(parameters)
+    return left // velocities_every(parameters) + 1
+
+
+def _velocities_begin(parameters: DynamicsParameters) -> int:
+    """The step of the first frame of velocities."""
+    window = round(1000 * parameters.vdos_duration / parameters.timestep)
+    begin = max(parameters.equilibration, parameters.num_steps - window)
+    every = velocities_every(parameters)
+    return -(-begin // every) * every  # frames are written at its multiples
+
+
 def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) -> list[Stage]:
     """The stages of molecular dynamics, the first at step 0, none empty.
 
@@ -52,10 +66,7 @@ def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) 
     plan = [stage for stage in _plan(parameters, units, part) if stage.end > stage.begin]
     if "vdos" not in parameters.analysis:
         return plan
-    window = round(1000 * parameters.vdos_duration / parameters.timestep)
-    begin = max(parameters.equilibration, parameters.num_steps - window)
-    every = velocities_every(parameters)
-    begin = -(-begin // every) * every  # frames are written at its multiples
+    begin = _velocities_begin(parameters)
     return [piece for stage in plan for piece in _split(stage, begin)]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from nanoos.core.errors import BadCheckpointError, EngineError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines.analysis import Trajectory
-from nanoos.engines.lammps.cell import repeats_for, supercell
+from nanoos.engines.lammps.cell import check_size, repeats_for, supercell
 from nanoos.engines.mlip.parameters import DynamicsParameters
 from nanoos.potentials import Potential
 from nanoos.potentials.base import FloatArray
@@ -91,14 +91,7 @@ def simulation_cell(structure: Structure, parameters: DynamicsParameters) -> Str
         raise InvalidInputError(
             "One atom alone has no temperature.", hint="Set repeats or min_length.", code="one_atom"
         )
-    if n_atoms > parameters.max_atoms:
-        raise InvalidInputError(
-            f"The simulation cell would have {n_atoms:,} atoms, more than "
-            f"{parameters.max_atoms:,}.",
-            hint="Lower min_length, give repeats, or raise max_atoms.",
-            details={"n_atoms": n_atoms},
-            code="too_many_atoms",
-        )
+    check_size(n_atoms, parameters.max_atoms)
     if n_atoms * (parameters.num_steps // parameters.dump_every) > MAX_STORED:
         raise InvalidInputError(
             "The trajectory would not fit into memory.",

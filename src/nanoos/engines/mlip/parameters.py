@@ -1,12 +1,15 @@
 """Parameters of the workflows, typed and closed."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nanoos.engines.base import DampingFs, EngineParameters, Repeats
+from nanoos.engines.base import MAX_ATOMS, DampingFs, EngineParameters, MaxAtoms, Repeats
 from nanoos.engines.dynamics_parameters import CommonDynamicsParameters, Interval
 from nanoos.potentials import DEFAULT_POTENTIAL, POTENTIALS
+
+MAX_TEMPERATURES: Final = 20_000
+"""Of the thermal properties."""
 
 
 class MLIPParameters(EngineParameters):
@@ -105,6 +108,15 @@ class PhononParameters(_Curvature):
     temperature_step: float = Field(default=10.0, gt=0, le=1000)
     """K."""
 
+    @model_validator(mode="after")
+    def _not_too_many_temperatures(self) -> Self:
+        if self.max_temperature > MAX_TEMPERATURES * self.temperature_step:
+            raise ValueError(
+                f"temperature_step gives more than {MAX_TEMPERATURES:,} temperatures up to "
+                f"{self.max_temperature:g} K"
+            )
+        return self
+
 
 class DynamicsParameters(CommonDynamicsParameters, MLIPParameters):
     """Molecular dynamics."""
@@ -129,7 +141,7 @@ class DynamicsParameters(CommonDynamicsParameters, MLIPParameters):
     """The cell is repeated until no two faces are nearer than this, Å."""
     repeats: Repeats | None = None
     """How often the cell is repeated along its vectors; None: by ``min_length``."""
-    max_atoms: int = Field(default=2000, ge=2, le=20_000)
+    max_atoms: MaxAtoms = MAX_ATOMS
     """A simulation cell with more atoms is refused."""
 
     @model_validator(mode="after")
