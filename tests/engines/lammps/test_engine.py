@@ -286,6 +286,7 @@ UF3 = {"descriptor_type": "UF3", "files": {"coefficients": "Nb.uf3"}}
         ({"descriptor_type": "CHGNet", "elements": ["Ge"]}, "only Ge"),
         ({"descriptor_type": "CHGNet", "elements": ["Si", "Og"]}, "Og"),
         ({"descriptor_type": "CHGNet", "params": {"zbl_inner": 1}}, "zbl_inner"),
+        ({"descriptor_type": "MACE", "files": {"coefficients": "a.model"}}, "takes no files"),
     ],
 )
 def test_a_learned_potential_that_contradicts_itself_is_refused(engine, config, words):

@@ -51,15 +51,20 @@ def learned_interactions(wanted: Sequence[str], config: MLPotentialConfig) -> In
         needed, build = _NATIVE[kind]
         _check_files(config, needed)
         return build(wanted, config)
-    if config.descriptor_type in POTENTIALS and not config.files:
+    if config.descriptor_type in POTENTIALS:
+        if config.files:
+            raise InvalidInputError(
+                f"{config.descriptor_type} takes no files in a run.",
+                hint="Leave files out. Weights of your own are added once: nanoos models add.",
+                code="invalid_potential",
+            )
         _check_params(config, ())
         named = (*wanted, *config.elements)
         check_elements(config.descriptor_type, named)
         return universal_interactions(wanted, POTENTIALS.canonical_name(config.descriptor_type))
     known = sorted({*(name.upper() for name in _NATIVE), *POTENTIALS.names()} - {"LJ"})
     raise InvalidInputError(
-        f"There is no machine-learned potential {config.descriptor_type!r}"
-        f"{' that takes files' if config.files else ''}.",
+        f"There is no machine-learned potential {config.descriptor_type!r}.",
         hint=f"There are: {', '.join(known)}.",
         code="unknown_descriptor",
     )
