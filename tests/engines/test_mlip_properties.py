@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nanoos.core.errors import BadCheckpointError, InvalidInputError
+from nanoos.core.errors import BadCheckpointError, EngineError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import get_engine
 from nanoos.engines.mlip.dynamics import CHECKPOINT_FILE, molecular_dynamics
