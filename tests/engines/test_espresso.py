@@ -20,7 +20,7 @@ from espresso_program import forget_espresso, use_espresso
 
 from nanoos.core.errors import EngineError, InvalidInputError, TransientError, UnavailableError
 from nanoos.engines import get_engine
-from nanoos.engines.espresso import runner, stages
+from nanoos.engines.espresso import remedies, runner, stages
 from nanoos.engines.espresso.program import find_program, set_command
 from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.saved_stages import SCRATCH
@@ -262,6 +262,55 @@ def test_a_killed_pw_x_promises_only_what_is_saved(stage, promised, engine, tmp_
     with pytest.raises(TransientError, match="signal 9") as caught:
         engine.run(silicon(), parameters, tmp_path, progress=kill)
     assert ("can be taken up again" in caught.value.hint) is promised
+
+
+def test_a_killed_run_goes_on_with_the_remedy_that_was_interrupted(engine, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill_the_third_remedy(_fraction, message):
+        if message.startswith("scf-4"):
+            raise Killed
+
+    parameters = {**CHEAP, "max_scf_steps": 2, "remedies": "numerical"}
+    output = tmp_path / "output"
+    with pytest.raises(Killed):
+        engine.run(silicon(), parameters, tmp_path, progress=kill_the_third_remedy)
+    tried = json.loads((output / "scf.attempts.json").read_text())
+    assert len(tried) == 3
+    assert not list(output.glob(f"{SCRATCH}/*.save/charge-density*")), "of what did not converge"
+    with pytest.raises(EngineError) as caught:
+        engine.run(silicon(), parameters, tmp_path)
+    log = (output / "log.txt").read_text()
+    assert f"scf: going on with {tried[-1]}" in log
+    assert "going on from the last density" not in log
+    again = (output / "scf-5.in").read_text()
+    assert again == (output / "scf-4.in").read_text()
+    assert caught.value.details["attempts"] == [
+        *tried, "conjugate gradients", "projected conjugate gradients",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("density", [True, False])
+def test_a_killed_remedy_that_works_is_recorded(density, engine, tmp_path, monkeypatch):
+    """Its own density is taken up; that of an SCF which did not converge would not be there."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill_the_remedy(_fraction, message):
+        if message.startswith("scf-2") and ("accuracy" in message or not density):
+            raise Killed
+
+    patience = Remedy(name="patience", changes={"electrons": {"electron_maxstep": 60}})
+    monkeypatch.setattr(remedies, "_slow", lambda _: (patience,))
+    parameters = {**CHEAP, "max_scf_steps": 2, "conv_thr_ry_per_atom": 1e-10}
+    with pytest.raises(Killed):
+        engine.run(silicon(), parameters, tmp_path, progress=kill_the_remedy)
+    result = engine.run(silicon(), parameters, tmp_path)
+    assert result.labels["remedies"] == "scf: patience"
+    log = (tmp_path / "output" / "log.txt").read_text()
+    assert ("going on from the last density" in log) == density
 
 
 @pytest.mark.parametrize(

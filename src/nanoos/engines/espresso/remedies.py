@@ -1,8 +1,8 @@
 """What is tried, in this order, when an SCF does not converge. Each attempt is recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from nanoos.engines.espresso.input_file import PwTask, Value
 
@@ -47,6 +47,24 @@ def ladder(task: PwTask, failure: Failure, allowed: str) -> Iterator[Remedy]:
     for remedy in rungs:
         if allowed == "all" or not remedy.physics:
             yield remedy
+
+
+def resumed_ladder(
+    task: PwTask, tried: Sequence[str], allowed: str
+) -> tuple[list[Remedy], Iterator[Remedy]] | None:
+    """The remedies of these names, and those that come after them; None where no ladder begins so.
+
+    Args:
+        task: What failed at first.
+        tried: Names, in the order in which they were tried.
+        allowed: As for :func:`ladder`.
+    """
+    for failure in get_args(Failure):
+        rungs = list(ladder(task, failure, allowed))
+        before, after = rungs[: len(tried)], rungs[len(tried) :]
+        if [remedy.name for remedy in before] == list(tried):
+            return before, iter(after)
+    return None
 
 
 def _slow(task: PwTask) -> tuple[Remedy, ...]:

@@ -1,7 +1,8 @@
 """What starts of pw.x leave behind, and how a later execution goes on from it.
 
 A finished stage is read again, a relaxation goes on from its last geometry, an SCF from its last
-checkpoint or else its last density.
+checkpoint or else its last density, each with the remedies that were tried before. What an SCF
+that did not converge left is never taken up.
 """
 
 import json
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from nanoos.core.errors import EngineError
+from nanoos.engines.base import write_text_atomically
+from nanoos.engines.child_process import last_lines
+from nanoos.engines.espresso.failures import breaks_the_eigensolver
 from nanoos.engines.espresso.input_file import PREFIX, PwTask, Value, pw_input
+from nanoos.engines.espresso.remedies import Remedy, resumed_ladder
 from nanoos.engines.espresso.stage_run import (
     RELAXING,
     StageResult,
@@ -47,13 +52,18 @@ def finished(name: str, run: StageRun, around: Surroundings) -> StageResult | No
         if record["input_sha256"] != run.digest:
             _discard(name, around.folder)
             return None
-        run.stems = list(record["starts"])
-        run.tried, run.physics = list(record["attempts"]), bool(record["physics_changed"])
-        readers = _replay(run, around.folder)
-        xml = read_pw_xml(around.folder / f"{run.stems[-1]}.xml")
+        ended = StageRun(
+            task=run.task,
+            digest=run.digest,
+            stems=list(record["starts"]),
+            tried=list(record["attempts"]),
+            physics=bool(record["physics_changed"]),
+        )
+        readers = _replay(ended, around.folder)
+        xml = read_pw_xml(around.folder / f"{ended.stems[-1]}.xml")
     except (OSError, ValueError, KeyError, TypeError, EngineError):
         return None
-    return result_of(name, run, xml, readers[-1])
+    return result_of(name, ended, xml, readers[-1])
 
 
 def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> None:
@@ -68,11 +78,16 @@ def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> No
         return
     run.stems = earlier
     readers = _replay(run, folder)
+    _take_up_remedies(name, run, around)
     if run.task.calculation in RELAXING:
         if run.steps:
             run.task = replace(run.task, structure=readers[-1].last_geometry(run.task.structure))
             around.say(f"{name}: going on from geometry {len(run.steps)}")
         return
+    said = last_lines(folder / f"{earlier[-1]}.err")
+    broke = readers[-1].unconverged or breaks_the_eigensolver(readers[-1], said)
+    if run.task.calculation == "scf" and broke:
+        forget_saved(run, around)
     saved = folder / CHECKPOINT
     if _checkpoint_of(saved) == run.digest:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
@@ -84,6 +99,37 @@ def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> No
         around.say(f"{name}: going on from the last density")
     else:
         around.say(f"{name}: nothing of it was saved, starting again")
+
+
+def apply_remedy(remedy: Remedy, run: StageRun) -> None:
+    """Let the next start try this, on top of the remedies before."""
+    run.tried.append(remedy.name)
+    run.physics = run.physics or remedy.physics
+    run.task = from_scratch(run.task).with_settings(remedy.changes)
+
+
+def record_remedies(name: str, run: StageRun, around: Surroundings) -> None:
+    """Write down what was tried, for people and for an execution that goes on from here."""
+    path = _attempts_file(name, around.folder)
+    write_text_atomically(path, json.dumps(run.tried, indent=1) + "\n")
+
+
+def _take_up_remedies(name: str, run: StageRun, around: Surroundings) -> None:
+    try:
+        tried = json.loads(_attempts_file(name, around.folder).read_text(encoding="utf-8"))
+        found = resumed_ladder(run.task, tried, around.remedies)
+    except (OSError, ValueError, TypeError):
+        return
+    if not tried or found is None:
+        return
+    remedies, run.rungs = found
+    for remedy in remedies:
+        apply_remedy(remedy, run)
+    around.say(f"{name}: going on with {run.tried[-1]}")
+
+
+def _attempts_file(name: str, folder: Path) -> Path:
+    return folder / f"{name}.attempts.json"
 
 
 def taken_over(saved: Path, kept: Kept) -> Mapping[str, Mapping[str, Value]]:
@@ -128,6 +174,7 @@ def _discard(name: str, folder: Path) -> None:
         for suffix in (".in", ".out", ".err", ".xml"):
             (folder / f"{stem}{suffix}").unlink(missing_ok=True)
     (folder / f"{name}.done.json").unlink(missing_ok=True)
+    _attempts_file(name, folder).unlink(missing_ok=True)
 
 
 def save_checkpoint(run: StageRun, around: Surroundings) -> None:

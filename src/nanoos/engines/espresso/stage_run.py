@@ -1,11 +1,13 @@
 """A stage of a workflow: what it shares with others, how far it is, what it gave."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from nanoos.engines.espresso.input_file import PwTask
 from nanoos.engines.espresso.program import EspressoProgram
+from nanoos.engines.espresso.remedies import Remedy
 from nanoos.engines.espresso.stdout import IonicStep, PwOutput, ScfCycle
 from nanoos.engines.espresso.supervision import Tell
 from nanoos.engines.espresso.xml_output import PwXml
@@ -52,6 +54,8 @@ class StageRun:
     task: PwTask
     digest: str
     tried: list[str] = field(default_factory=list)
+    rungs: Iterator[Remedy] | None = None
+    """Remedies that are left; None until the first failure says which."""
     physics: bool = False
     steps: list[IonicStep] = field(default_factory=list)
     cycles: list[ScfCycle] = field(default_factory=list)

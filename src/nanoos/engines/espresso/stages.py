@@ -3,7 +3,8 @@
 Every start leaves ``STAGE.in``, ``STAGE.out`` and, when it succeeded, ``STAGE.xml``; the second is
 ``STAGE-2`` and so on. A finished stage leaves ``STAGE.done.json`` last, so an execution that was
 killed goes on where it was: finished stages are read again, a relaxation goes on from its last
-geometry, an SCF from its last checkpoint or else its last density.
+geometry, an SCF from its last checkpoint or else its last density, a stage that needed remedies
+with the one that was interrupted.
 """
 
 import hashlib
@@ -26,10 +27,12 @@ from nanoos.engines.espresso.saved_stages import (
     DENSITY,
     SCRATCH,
     Kept,
+    apply_remedy,
     finished,
     forget_saved,
     from_scratch,
     goes_on,
+    record_remedies,
     save_checkpoint,
     take_up,
     taken_over,
@@ -87,7 +90,6 @@ def run_stage(
     take_up(name, run, around, density)
     if take_over is not None and not run.stems:
         run.task = run.task.with_settings(taken_over(saved, take_over))
-    rungs = None
     while True:
         outcome = _start(name, run, around)
         if isinstance(outcome, PwXml):
@@ -102,12 +104,12 @@ def run_stage(
             continue
         if outcome == "again":
             continue
-        if rungs is None:
-            rungs = ladder(run.task, outcome, around.remedies)
-        remedy = next(rungs, None)
+        if run.rungs is None:
+            run.rungs = ladder(run.task, outcome, around.remedies)
+        remedy = next(run.rungs, None)
         if remedy is None:
             raise _given_up(name, run, outcome)
-        _apply(remedy, run, around, name)
+        _try(remedy, run, around, name)
 
 
 def _finish(name: str, run: StageRun, xml: PwXml, around: Surroundings) -> StageResult:
@@ -233,14 +235,12 @@ def _continue(name: str, run: StageRun, around: Surroundings, most: int, what: s
     run.task = from_scratch(run.task)
 
 
-def _apply(remedy: Remedy, run: StageRun, around: Surroundings, name: str) -> None:
+def _try(remedy: Remedy, run: StageRun, around: Surroundings, name: str) -> None:
     around.say(f"{name}: trying {remedy.name}")
-    run.tried.append(remedy.name)
-    run.physics = run.physics or remedy.physics
-    run.task = from_scratch(run.task).with_settings(remedy.changes)
-    write_text_atomically(
-        around.folder / f"{name}.attempts.json", json.dumps(run.tried, indent=1) + "\n"
-    )
+    if run.task.calculation in {"scf", *RELAXING}:
+        forget_saved(run, around)  # another start must not go on from what did not converge
+    apply_remedy(remedy, run)
+    record_remedies(name, run, around)
 
 
 def _given_up(name: str, run: StageRun, outcome: str) -> EngineError:
