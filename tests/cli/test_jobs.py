@@ -1,10 +1,12 @@
 """``jobs`` and ``simulate``."""
 
+import json
 import resource
 import uuid
 
 import pytest
 
+from nanoos.engines.lammps import program
 from nanoos.services.access import LOCAL_PRINCIPAL
 
 
@@ -198,6 +200,22 @@ def test_vasp_is_refused_without_its_licence_but_inputs_are_written(
     assert {"INCAR", "KPOINTS", "POSCAR", "POTCAR.spec"} <= set(ran.document["files"])
     assert (tmp_path / "vasp" / "input" / "POTCAR.spec").read_text() == "Mg_pv\nO\n"
     assert lab("jobs", "list", "--json").document["total"] == 0
+
+
+def test_lammps_is_refused_without_the_program_but_inputs_are_written(
+    lab, crystals, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(program, "_command", None)  # what the command line sets does not stay
+    monkeypatch.setenv("NANO_OS_LAMMPS_COMMAND", "/nowhere/lmp")
+    pair = {"epsilon": 0.01, "sigma": 2.5}
+    command = (
+        "simulate", crystals / "a_MgO.cif", "--engine", "LAMMPS", "--set", "potential=lj/cut",
+        "--set", "pairs=" + json.dumps({"Mg-Mg": pair, "O-O": pair}),
+    )  # fmt: skip
+    assert lab(*command).code == 8
+    ran = lab(*command, "--write-input", tmp_path / "lammps", "--json")
+    assert ran.code == 0, ran.err
+    assert {"in.lammps", "structure.data"} <= set(ran.document["files"])
 
 
 def test_templates_are_listed_kept_run_and_deleted(lab, crystals):

@@ -397,6 +397,22 @@ def test_a_missing_program_is_said_before_anything_is_written(engine, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_inputs_are_written_for_a_program_that_is_elsewhere(engine, tmp_path):
+    from nanoos.engines.espresso import program
+
+    named = program._command
+    set_command("/nowhere/pw.x")
+    try:
+        input_dir = engine.prepare_input(silicon(), CHEAP, tmp_path)
+        assert (input_dir / "pw.in").is_file()
+        with pytest.raises(UnavailableError):
+            engine.execute(input_dir, tmp_path / "output")
+        set_command("env /nowhere/pw.x")
+        engine.validate(silicon(), CHEAP)
+    finally:
+        set_command(named)
+
+
 def test_an_error_of_pw_x_is_passed_on_in_its_words(engine, tmp_path):
     on_top = silicon()
     input_dir = engine.prepare_input(on_top, CHEAP, tmp_path)

@@ -172,8 +172,10 @@ class Engine(ABC, Generic[P]):
     ) -> Path:
         """Write the input files to ``work_dir/input`` and give that folder.
 
+        They may be run elsewhere: the program need not be here, nor memory and time for it.
+
         Raises:
-            InvalidInputError: as :meth:`validate`.
+            InvalidInputError: as :meth:`validate` for what cannot work anywhere.
         """
 
     @abstractmethod
@@ -227,6 +229,7 @@ class Engine(ABC, Generic[P]):
             InvalidInputError: refused before anything ran.
             EngineError: it ran and did not give a result that may be used.
         """
+        self.validate(structure, parameters)
         input_dir = self.prepare_input(structure, parameters, work_dir)
         output_dir = work_dir / OUTPUT_DIR
         outcome = self.execute(input_dir, output_dir, timeout=timeout, progress=progress)

@@ -42,9 +42,9 @@ from nanoos.engines.espresso.parameters import (
 )
 from nanoos.engines.espresso.paths import path_points
 from nanoos.engines.espresso.plan import Finding
-from nanoos.engines.espresso.program import find_program
+from nanoos.engines.espresso.program import EspressoProgram, find_program
 from nanoos.engines.espresso.pseudo_files import family_record, pseudo_file
-from nanoos.engines.espresso.runner import Clock, run_workflow
+from nanoos.engines.espresso.runner import Means, run_workflow
 from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
 from nanoos.engines.espresso.setting import Setting, setting_of, task_of
 from nanoos.engines.run_files import LOG_FILE, RunLog
@@ -96,17 +96,20 @@ class EspressoEngine(Engine[EspressoParameters]):
 
     def validate(self, structure: Structure, parameters: Mapping[str, Any]) -> EspressoParameters:
         """Check parameters, cell, pseudopotentials, program and size."""
+        checked = self._checked(structure, parameters)
+        choices = choose(structure, checked, get_family(checked.family))
+        refuse_costly_workflow(structure, checked, choices, find_program().processes)
+        return checked
+
+    def _checked(self, structure: Structure, parameters: Mapping[str, Any]) -> EspressoParameters:
+        """Refuse what cannot be written."""
         checked = self.validate_parameters(parameters)
         structure.validated()
-        family = get_family(checked.family)
-        family.check(structure.species)
-        choices = choose(structure, checked, family)
+        get_family(checked.family).check(structure.species)
         if isinstance(checked, BandsParameters):
             path_points(structure, checked.path, checked.band_points)
         if isinstance(checked, KpointConvergenceParameters):
             refuse_molecules(structure)
-        program = find_program()
-        refuse_costly_workflow(structure, checked, choices, program.processes)
         return checked
 
     def fingerprint(
@@ -150,8 +153,8 @@ class EspressoEngine(Engine[EspressoParameters]):
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
     ) -> Path:
-        """Write the input of pw.x, the pseudopotentials and what was chosen."""
-        checked = self.validate(structure, parameters)
+        """Write the input of pw.x, the pseudopotentials and what was chosen; pw.x may be elsewhere."""
+        checked = self._checked(structure, parameters)
         setting = setting_of(structure, checked, work_dir / INPUT_DIR, work_dir / OUTPUT_DIR)
         family = setting.family
         contents = {s: pseudo_file(family, s, checked) for s in dict.fromkeys(structure.species)}
@@ -184,9 +187,9 @@ class EspressoEngine(Engine[EspressoParameters]):
         _begin(output_dir, inputs)
         log = RunLog(output_dir / LOG_FILE)
         log.line(f"{self.name} {self.version}: {checked.workflow} of {structure!r}")
-        clock = Clock(deadline=started + timeout, timeout_s=timeout)
+        means = Means(program=find_program(), deadline=started + timeout, timeout_s=timeout)
         try:
-            setting, finding = run_workflow(setting, clock, progress, log)
+            setting, finding = run_workflow(setting, means, progress, log)
         except EngineError as error:
             log.line(f"failed: {error}")
             _clear_scratch(output_dir)
@@ -199,13 +202,15 @@ class EspressoEngine(Engine[EspressoParameters]):
         finding = setting.orientation.back(finding)
         seconds = time.monotonic() - started
         log.line(f"done in {seconds:.2f} s")
-        provenance = _provenance(setting, finding, inputs)
+        provenance = _provenance(setting, means.program, finding, inputs)
         output.write(output_dir, finding, setting.choices, provenance, seconds)
         _clear_scratch(output_dir)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
 
 
-def _provenance(setting: Setting, finding: Finding, inputs: Mapping[str, str]) -> Provenance:
+def _provenance(
+    setting: Setting, program: EspressoProgram, finding: Finding, inputs: Mapping[str, str]
+) -> Provenance:
     version = finding.final.xml.version
     family = setting.family
     record = family_record(family, setting.structure, setting.parameters)
@@ -227,7 +232,7 @@ def _provenance(setting: Setting, finding: Finding, inputs: Mapping[str, str]) -
         },
         software={"nanoos": __version__, "quantum-espresso": version},
         command=f"python -m nanoos.engines.espresso {here} {there}; the first stage alone: "
-        f"cd {here} && {shown_command(setting.program.command)} -in {INPUT_FILE}",
+        f"cd {here} && {shown_command(program.command)} -in {INPUT_FILE}",
         inputs_sha256=dict(inputs),
     )
 

@@ -13,6 +13,7 @@ from nanoos.engines.espresso.convergence import run_kpoint_convergence
 from nanoos.engines.espresso.cost import refuse_costly_workflow
 from nanoos.engines.espresso.input_file import PwTask
 from nanoos.engines.espresso.plan import Finding, Plan
+from nanoos.engines.espresso.program import EspressoProgram
 from nanoos.engines.espresso.saved_stages import SCRATCH
 from nanoos.engines.espresso.setting import Setting, task_of
 from nanoos.engines.espresso.stage_run import RELAXING, StageResult, Surroundings
@@ -29,20 +30,22 @@ _AS_METAL: Final = "metal-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """When an execution is given up.
+class Means:
+    """What an execution has: the program, and time.
 
     Attributes:
-        deadline: ``time.monotonic()``.
+        program: Which pw.x.
+        deadline: ``time.monotonic()`` at which it is given up.
         timeout_s: For the message.
     """
 
+    program: EspressoProgram
     deadline: float
     timeout_s: float
 
 
 def run_workflow(
-    setting: Setting, clock: Clock, progress: Progress | None, log: RunLog
+    setting: Setting, means: Means, progress: Progress | None, log: RunLog
 ) -> tuple[Setting, Finding]:
     """Run a workflow to its end.
 
@@ -56,7 +59,7 @@ def run_workflow(
         EngineError: as ``run_stage`` and the workflows say; ``too_expensive`` where the choices for a
             metal take more than is computed without ``allow_large``.
     """
-    first = _Runner(setting, clock, progress, log)
+    first = _Runner(setting, means, progress, log)
     try:
         finding = first.workflow()
     except _NoGapError as found:
@@ -67,15 +70,14 @@ def run_workflow(
             return setting, finding
         seen = finding.stages[-1].name
     metal = setting.as_metal(seen)
-    _refuse_costly_metal(metal, seen)
+    _refuse_costly_metal(metal, seen, means.program.processes)
     log.line(f"{seen}: no gap, computing it again as a metal")
-    again = _Runner(metal, clock, progress, log, prefix=_AS_METAL, begin=first.told)
+    again = _Runner(metal, means, progress, log, prefix=_AS_METAL, begin=first.told)
     finding = again.workflow()
     return metal, replace(finding, abandoned=tuple(first.results))
 
 
-def _refuse_costly_metal(metal: Setting, seen: str) -> None:
-    processes = metal.program.processes
+def _refuse_costly_metal(metal: Setting, seen: str, processes: int) -> None:
     try:
         refuse_costly_workflow(metal.structure, metal.parameters, metal.choices, processes)
     except InvalidInputError as error:
@@ -101,7 +103,7 @@ class _Runner:
     def __init__(
         self,
         setting: Setting,
-        clock: Clock,
+        means: Means,
         progress: Progress | None,
         log: RunLog,
         *,
@@ -109,7 +111,7 @@ class _Runner:
         begin: float = 0.0,
     ) -> None:
         self._setting = setting
-        self._clock = clock
+        self._means = means
         self._progress = progress
         self._log = log
         self._prefix = prefix
@@ -140,10 +142,10 @@ class _Runner:
 
         around = Surroundings(
             folder=self._setting.output_dir,
-            program=self._setting.program,
+            program=self._means.program,
             pools=parameters.nk,
-            deadline=self._clock.deadline,
-            timeout_s=self._clock.timeout_s,
+            deadline=self._means.deadline,
+            timeout_s=self._means.timeout_s,
             remedies=parameters.remedies,
             checkpoint_s=60 * parameters.checkpoint_minutes,
             tell=tell,

@@ -1,4 +1,4 @@
-"""What an execution of the engine works with: crystal, choices, files and program."""
+"""What the engine works with: crystal, choices and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,21 +8,19 @@ from nanoos.engines.espresso.choices import Choices, choose, choose_as_metal
 from nanoos.engines.espresso.input_file import PwTask, Value, starting_magnetizations
 from nanoos.engines.espresso.orientation import Orientation, orientation
 from nanoos.engines.espresso.parameters import EspressoParameters
-from nanoos.engines.espresso.program import EspressoProgram, find_program
 from nanoos.pseudopotentials import PseudopotentialFamily, get_family
 from nanoos.structures import Structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What an execution works with."""
+    """What a run is of, wherever pw.x is."""
 
     structure: Structure
     parameters: EspressoParameters
     family: PseudopotentialFamily
     choices: Choices
     orientation: Orientation
-    program: EspressoProgram
     input_dir: Path
     output_dir: Path
 
@@ -43,7 +41,6 @@ def setting_of(
         family=family,
         choices=_explained(choose(structure, parameters, family), turning),
         orientation=turning,
-        program=find_program(),
         input_dir=input_dir,
         output_dir=output_dir,
     )

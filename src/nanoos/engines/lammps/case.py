@@ -50,19 +50,9 @@ def case_of(structure: Structure, checked: LammpsParameters) -> Case:
     Raises:
         InvalidInputError: an impossible cell, an element without potential, absurd parameters.
         NotFoundError: no such potential.
-        UnavailableError: no LAMMPS here, or it lacks the pair style.
     """
     structure.validated()
     potential = interactions(structure.species, checked)
-    program = find_program()
-    for style in potential.styles:
-        program.require("pair", style)
-    if potential.universal and package_dir() is None:
-        raise UnavailableError(
-            f"{potential.name} needs LAMMPS as a library, which is not installed.",
-            hint=INSTALL_HINT,
-            code="no_lammps",
-        )
     repeats = checked.repeats or repeats_for(structure, checked.min_length)
     if potential.universal:
         check_size(structure.n_sites * math.prod(repeats), checked.max_atoms)
@@ -75,6 +65,23 @@ def case_of(structure: Structure, checked: LammpsParameters) -> Case:
         potential=potential,
         parameters=checked,
     )
+
+
+def require_program(potential: Interactions) -> None:
+    """Refuse a potential that the LAMMPS at hand cannot run.
+
+    Raises:
+        UnavailableError: no LAMMPS here, or it lacks the pair style.
+    """
+    program = find_program()
+    for style in potential.styles:
+        program.require("pair", style)
+    if potential.universal and package_dir() is None:
+        raise UnavailableError(
+            f"{potential.name} needs LAMMPS as a library, which is not installed.",
+            hint=INSTALL_HINT,
+            code="no_lammps",
+        )
 
 
 def _refuse_absurd(

@@ -21,7 +21,7 @@ from nanoos.engines.base import (
 )
 from nanoos.engines.child_process import crashed
 from nanoos.engines.lammps import output
-from nanoos.engines.lammps.case import Case, case_of
+from nanoos.engines.lammps.case import Case, case_of, require_program
 from nanoos.engines.lammps.catalogue import sha256
 from nanoos.engines.lammps.cell import repeats_for
 from nanoos.engines.lammps.cost import estimate_seconds
@@ -90,7 +90,9 @@ class LammpsEngine(Engine[LammpsParameters]):
             NotFoundError: no such potential.
             UnavailableError: no LAMMPS here, or it lacks the pair style.
         """
-        return case_of(structure, self.validate_parameters(parameters)).parameters
+        case = case_of(structure, self.validate_parameters(parameters))
+        require_program(case.potential)
+        return case.parameters
 
     def fingerprint(self, structure: Structure, parameters: LammpsParameters) -> Mapping[str, str]:
         """See :class:`Engine`: the files of the potential, or weights that a user added."""
@@ -109,7 +111,7 @@ class LammpsEngine(Engine[LammpsParameters]):
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
     ) -> Path:
-        """Write ``in.lammps``, ``structure.data``, and the potential's files beside them."""
+        """Write ``in.lammps``, ``structure.data`` and the potential's files; LAMMPS may be elsewhere."""
         case = case_of(structure, self.validate_parameters(parameters))
         input_dir = write_input(structure, case.parameters, work_dir)
         for file in case.potential.files:
@@ -141,6 +143,7 @@ class LammpsEngine(Engine[LammpsParameters]):
         started = time.monotonic()
         structure, given = read_input(input_dir)
         case = case_of(structure, self.validate_parameters(given))
+        require_program(case.potential)
         output_dir.mkdir(parents=True, exist_ok=True)
         log = RunLog(output_dir / LOG_FILE)
         log.line(f"{self.name} {self.version}: {case.parameters.workflow} of {structure!r}")
