@@ -279,8 +279,15 @@ def test_a_killed_run_goes_on_with_the_remedy_that_was_interrupted(engine, tmp_p
     tried = json.loads((output / "scf.attempts.json").read_text())
     assert len(tried) == 3
     assert not list(output.glob(f"{SCRATCH}/*.save/charge-density*")), "of what did not converge"
+    told: dict[str, float] = {}
     with pytest.raises(EngineError) as caught:
-        engine.run(silicon(), parameters, tmp_path)
+        engine.run(
+            silicon(),
+            parameters,
+            tmp_path,
+            progress=lambda share, message: told.update({message.split(",")[0]: share}),
+        )
+    assert told["scf-5"] < told["scf-6"] < told["scf-7"]
     log = (output / "log.txt").read_text()
     assert f"scf: going on with {tried[-1]}" in log
     assert "going on from the last density" not in log

@@ -288,6 +288,7 @@ def test_how_a_program_ended_is_known(tmp_path, script, code):
         timeout_s=60,
         conv_thr_ev=1e-6,
         relaxing=False,
+        steps_before=0,
         label="scf",
     )
     assert supervise(start, PwOutput(silicon()), lambda *_: None) == code

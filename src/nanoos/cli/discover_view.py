@@ -1,7 +1,6 @@
 """What a person or a program sees of a running campaign."""
 
 import json
-import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nanoos.cli.render import console, say
+from nanoos.core.durations import duration
 
 if TYPE_CHECKING:
     from nanoos.design.campaign import CampaignConfig
@@ -292,15 +292,7 @@ def _each(estimate: "Estimate") -> str:
 def _time(estimate: "Estimate") -> str:
     if estimate.seconds is None:
         return "unknown"
-    return f"about {_duration(estimate.seconds)} with {estimate.concurrency} at once"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:  # noqa: PLR2004
-        return f"{math.ceil(seconds)} s"
-    if seconds < 5400:  # noqa: PLR2004
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"about {duration(estimate.seconds)} with {estimate.concurrency} at once"
 
 
 def show_report(report: "CampaignReport", files: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.core.records import EngineResult, Provenance, triples
+from nanoos.engines.time_left import with_time_left
 from nanoos.structures import Structure
 
 Progress = Callable[[float, str], None]
@@ -232,7 +233,9 @@ class Engine(ABC, Generic[P]):
         self.validate(structure, parameters)
         input_dir = self.prepare_input(structure, parameters, work_dir)
         output_dir = work_dir / OUTPUT_DIR
-        outcome = self.execute(input_dir, output_dir, timeout=timeout, progress=progress)
+        outcome = self.execute(
+            input_dir, output_dir, timeout=timeout, progress=with_time_left(progress)
+        )
         if not outcome.success:
             raise outcome.error or EngineError(outcome.message)
         return self.parse_output(output_dir)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nanoos.core.errors import NanoosError
 from nanoos.engines.base import Engine
+from nanoos.engines.time_left import with_time_left
 
 
 def run_by_hand(engine: Engine[Any], package: str, arguments: list[str] | None = None) -> int:
@@ -35,11 +36,10 @@ def execute_aloud(
     engine: Engine[Any], input_dir: Path, output_dir: Path, *, timeout: float
 ) -> None:
     """Execute a run and print how far it is. Raises what it failed with."""
-    outcome = engine.execute(
-        input_dir,
-        output_dir,
-        timeout=timeout,
-        progress=lambda fraction, message: print(f"{100 * fraction:3.0f} % {message}"),  # noqa: T201
-    )
+
+    def say(fraction: float, message: str) -> None:
+        print(f"{100 * fraction:3.0f} % {message}")  # noqa: T201
+
+    outcome = engine.execute(input_dir, output_dir, timeout=timeout, progress=with_time_left(say))
     if outcome.error is not None:
         raise outcome.error

@@ -24,6 +24,7 @@ from nanoos.potentials.relaxation import (
     finished,
     not_converged,
     packed_steps,
+    share_done,
     space_group_label,
     unpacked_steps,
 )
@@ -122,7 +123,9 @@ def relax_many(
         walkers = going
         kept.save(walkers)
         if progress is not None:
-            progress(min(0.99, len(outcomes) / len(structures)), _told(walkers, len(structures)))
+            shares = [share_done(walker.steps, fmax) for walker in walkers]
+            done_so_far = (len(outcomes) + sum(shares)) / len(structures)
+            progress(min(0.99, done_so_far), _told(walkers, len(structures)))
     return [outcomes[index] for index in range(len(structures))]
 
 

@@ -1,5 +1,6 @@
 """Relaxation of positions and cell to the nearest minimum, with the symmetry kept."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ SYMMETRY_TOLERANCE_A: Final = 0.01
 _MIN_VOLUME_RATIO: Final = 0.2
 _MAX_VOLUME_RATIO: Final = 4.0
 _MAX_FORCE_EV_A: Final = 1e4
+_MOST_TOLD: Final = 0.99
 
 Progress = Callable[[float, str], None]
 
@@ -164,6 +166,15 @@ def max_displacement_a(before: Structure, after: Structure) -> float:
     return float(np.linalg.norm(cartesian, axis=1).max())
 
 
+def share_done(steps: Sequence[RelaxationStep], fmax: float) -> float:
+    """How far a relaxation is, 0 to 0.99: forces shrink by about the same factor in each step."""
+    forces = [step.max_force_ev_a for step in steps]
+    highest, lowest = max(forces), max(min(forces), 1e-30)
+    if highest <= fmax:
+        return _MOST_TOLD
+    return min(_MOST_TOLD, math.log(highest / lowest) / math.log(highest / fmax))
+
+
 def constrained(atoms: Any, *, relax_cell: bool, keep_symmetry: bool, pressure_ev_a3: float) -> Any:
     """What the optimiser moves: the atoms, or atoms and cell."""
     from ase.constraints import FixSymmetry
@@ -206,7 +217,7 @@ def _minimise(
             )
         )
         if progress is not None:
-            done = min(0.99, (len(steps) - 1) / max_steps)
+            done = share_done(steps, fmax)
             progress(done, f"step {len(steps) - 1}: {energy:.5f} eV, force {largest:.4f} eV/Å")
         if checkpoint is not None:
             checkpoint.save(lambda: _state(atoms, optimiser, steps))

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from nanoos.core.durations import duration
 from nanoos.core.errors import TransientError
 from nanoos.training.data import Progress
 from nanoos.training.module import NetworkTraining
@@ -193,14 +194,5 @@ class TellProgress(Callback):
             for name, value in module.validation.items()
             if name != "loss"
         ]
-        parts.append(f"{duration(left_s)} left")
+        parts.append(f"about {duration(left_s)} left")
         self._report(done / total, ", ".join(parts))
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    if seconds < 5400:  # noqa: PLR2004
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

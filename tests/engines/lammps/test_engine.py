@@ -630,6 +630,17 @@ def test_a_relaxed_cell_takes_no_more_iterations_than_allowed(engine, tmp_path):
     assert not [message for message in told if ", -" in message]
 
 
+def test_a_minimisation_knows_no_share_until_it_ends(engine, tmp_path):
+    told = []
+    parameters = {"workflow": "MINIMIZE_LAMMPS", "potential": "SiC_1994.tersoff"}
+    start = perturbed(zincblende(4.4, "Si", "C"), 0.1)
+    engine.run(start, parameters, tmp_path, progress=lambda *report: told.append(report))
+    *running, last = [report for report in told if "reading" not in report[1]]
+    assert {share for share, _ in running} == {0.0}
+    assert any("of at most 10,000" in message for _, message in running)
+    assert last[0] == 1.0
+
+
 RESUMED = {
     "workflow": "MD_NVT_LAMMPS",
     "potential": COPPER,

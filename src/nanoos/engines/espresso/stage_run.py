@@ -63,6 +63,9 @@ class StageRun:
     stems: list[str] = field(default_factory=list)
     continuations: int = 0
     slice_s: float = 0.0
+    begun_at: float = 0.0
+    """Share of the stage that was told when the SCF was begun anew."""
+    told: float = 0.0
 
     def add(self, reader: PwOutput) -> None:
         """Take in what a start gave."""

@@ -149,6 +149,11 @@ def _start(name: str, run: StageRun, around: Surroundings) -> Outcome:
     output, errors = folder / f"{stem}.out", folder / f"{stem}.err"
     left_from_before = folder / SCRATCH / f"{PREFIX}.xml"
     left_from_before.unlink(missing_ok=True)
+
+    def tell(fraction: float, message: str) -> None:
+        run.told = max(run.told, run.begun_at + (1.0 - run.begun_at) * fraction)
+        around.tell(run.told, message)
+
     code = supervise(
         Start(
             command=around.program.arguments(f"{stem}.in", around.pools),
@@ -160,10 +165,11 @@ def _start(name: str, run: StageRun, around: Surroundings) -> Outcome:
             timeout_s=around.timeout_s,
             conv_thr_ev=float(conv_thr or 1e-6) * RYDBERG_EV,
             relaxing=relaxing,
+            steps_before=len(run.steps),
             label=stem,
         ),
         reader,
-        around.tell,
+        tell,
     )
     run.add(reader)
     if relaxing:
@@ -239,6 +245,8 @@ def _try(remedy: Remedy, run: StageRun, around: Surroundings, name: str) -> None
     around.say(f"{name}: trying {remedy.name}")
     if run.task.calculation in {"scf", *RELAXING}:
         forget_saved(run, around)  # another start must not go on from what did not converge
+    if run.task.calculation not in RELAXING:
+        run.begun_at = run.told
     apply_remedy(remedy, run)
     record_remedies(name, run, around)
 

@@ -32,6 +32,7 @@ class Start:
         timeout_s: For the message.
         conv_thr_ev: Accuracy at which an SCF ends, eV.
         relaxing: Whether geometries change.
+        steps_before: Geometries of earlier starts.
         label: What progress messages begin with.
     """
 
@@ -44,6 +45,7 @@ class Start:
     timeout_s: float
     conv_thr_ev: float
     relaxing: bool
+    steps_before: int
     label: str
 
 
@@ -82,8 +84,9 @@ def where_it_is(start: Start, reader: PwOutput) -> tuple[float, str]:
     words = [start.label]
     done = 0.0
     if start.relaxing:
-        words.append(f"ionic step {max(1, len(reader.cycles))}")
-        done = 1.0 - math.exp(-len(reader.steps) / _IONIC_STEPS_EXPECTED)
+        words.append(f"ionic step {start.steps_before + max(1, len(reader.cycles))}")
+        steps = start.steps_before + len(reader.steps)
+        done = 1.0 - math.exp(-steps / _IONIC_STEPS_EXPECTED)
     if reader.cycles:
         cycle = reader.cycles[-1]
         iteration = len(cycle.energies_ev) + (cycle.converged is None)

@@ -197,16 +197,18 @@ class LammpsEngine(Engine[LammpsParameters]):
             part, step, script = next_part(case, output_dir)
             log.line(f"LAMMPS {program.version} from step {step:,}: log.{part}.lammps")
             follower = _follower(case, output_dir, part, step)
+            dynamics = isinstance(case.parameters, DynamicsParameters)
             attempt = Attempt(
                 command=_command(program, case.potential, script, part),
                 environment=_environment(program, case.potential),
                 folder=output_dir,
                 log=output_dir / f"log.{part}.lammps",
                 total_steps=case.total_steps,
+                may_end_early=not dynamics,
                 first_step=step,
                 deadline=started + timeout,
                 timeout_s=timeout,
-                label="step" if isinstance(case.parameters, DynamicsParameters) else "iteration",
+                label="step" if dynamics else "iteration",
                 idle=_Meanwhile(follower),
             )
             try:

@@ -1,6 +1,5 @@
 """The program while it runs: progress, cancellation, the clock, and why it failed."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ class Attempt:
         folder: Working folder, where it writes.
         log: Its log, in that folder.
         total_steps: Steps of the whole run.
+        may_end_early: Whether fewer steps may do, so that nobody knows the share that is done.
         first_step: Step it begins at.
         deadline: ``time.monotonic()`` at which it is given up.
         timeout_s: For the message.
@@ -53,6 +53,7 @@ class Attempt:
     folder: Path
     log: Path
     total_steps: int
+    may_end_early: bool
     first_step: int
     deadline: float
     timeout_s: float
@@ -77,13 +78,12 @@ def supervise(attempt: Attempt, progress: Progress | None) -> ThermoReader:
         TransientError: it was killed from outside, or the disk is full.
     """
     reader = ThermoReader()
-    started = time.monotonic()
     tail = Tail(attempt.log)
 
     def look() -> bool:
         reader.feed(tail.more())
         _check_finite(reader)
-        _report(attempt, reader, progress, started)
+        _report(attempt, reader, progress)
         _drop_old_restarts(attempt.folder)
         return attempt.idle(reader, False)
 
@@ -126,28 +126,16 @@ def _not_finite(step: int) -> EngineError:
     )
 
 
-def _report(
-    attempt: Attempt, reader: ThermoReader, progress: Progress | None, started: float
-) -> None:
+def _report(attempt: Attempt, reader: ThermoReader, progress: Progress | None) -> None:
     if progress is None:
         return
     step = max(reader.step, attempt.first_step)
     fraction = min(0.98, 0.98 * step / max(1, attempt.total_steps))
-    parts = [f"{attempt.label} {step:,} of {attempt.total_steps:,}"]
+    up_to = "at most " if attempt.may_end_early else ""
+    parts = [f"{attempt.label} {step:,} of {up_to}{attempt.total_steps:,}"]
     if reader.rows and reader.rows[-1][1] > 0:
         parts.append(f"{reader.rows[-1][1]:.0f} K")
-    done = step - attempt.first_step
-    if done > 0:
-        left = max(0, attempt.total_steps - step) * (time.monotonic() - started) / done
-        parts.append(f"{_duration(left)} left")
-    progress(fraction, ", ".join(parts))
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 2:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"  # noqa: PLR2004
+    progress(0.0 if attempt.may_end_early else fraction, ", ".join(parts))
 
 
 def restart_files(folder: Path) -> list[tuple[int, Path]]:

@@ -9,6 +9,7 @@ from nanoos.core.records import EngineResult, Provenance
 from nanoos.engines.mlip.output import engine_result
 from nanoos.engines.mlip.parameters import MLIPParameters, RelaxParameters
 from nanoos.engines.mlip.workflows import relax_finding
+from nanoos.engines.time_left import with_time_left
 from nanoos.potentials import Potential, Relaxation, get_potential, relax_many
 from nanoos.structures import Structure
 
@@ -85,7 +86,7 @@ def relax_batch(
         relax_cell=parameters.relax_cell,
         keep_symmetry=parameters.keep_symmetry,
         pressure_gpa=parameters.pressure_gpa,
-        progress=progress,
+        progress=with_time_left(progress),
         done=ended,
     )
     return [outcomes[index] for index in range(len(structures))]

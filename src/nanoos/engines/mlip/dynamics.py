@@ -146,7 +146,7 @@ def _integrate(
     path: Path,
     done: int,
 ) -> None:
-    began = told = time.monotonic()
+    told = time.monotonic()
     if done == 0:
         _sample(run, atoms, 0)
         _frame(run, atoms, 0)
@@ -161,13 +161,12 @@ def _integrate(
         now = time.monotonic()
         if now - told > _TELL_EVERY_S or step in {done + 1, parameters.num_steps}:
             told = now
-            left = (now - began) / (step - done) * (parameters.num_steps - step)
             temperature = _temperature(atoms)
             if not np.isfinite(temperature) or temperature > _HOPELESS_K:
                 raise _exploded(f"{temperature:g} K at step {step}")
             tick(
                 0.95 * step / parameters.num_steps,
-                f"step {step} of {parameters.num_steps}: {temperature:.0f} K, {left:.0f} s left",
+                f"step {step} of {parameters.num_steps}: {temperature:.0f} K",
             )
 
 

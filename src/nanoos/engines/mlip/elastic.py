@@ -136,7 +136,11 @@ def elastic_tensor(
     start, result = structure, None
     if parameters.relax_first:
         relaxation = relaxed_first(
-            structure, potential, parameters, lambda _, message: tick(0.05, message), folder
+            structure,
+            potential,
+            parameters,
+            lambda done, message: tick(0.3 * done, message),
+            folder,
         )
         start, result = relaxation.structure, relaxation.result
     else:

@@ -137,7 +137,11 @@ def phonons(
     start = structure
     if parameters.relax_first:
         relaxation = relaxed_first(
-            structure, potential, parameters, lambda _, message: tick(0.02, message), folder
+            structure,
+            potential,
+            parameters,
+            lambda done, message: tick(0.1 * done, message),
+            folder,
         )
         start = relaxation.structure
     result = relaxation.result if relaxation else potential.compute([start])[0]
