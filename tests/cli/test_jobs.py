@@ -1,6 +1,7 @@
 """``jobs`` and ``simulate``."""
 
 import json
+import re
 import resource
 import uuid
 
@@ -136,8 +137,10 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     shown = lab("show", "MgO")
     assert "result" in shown.out
     assert "LJ" in shown.out
+    assert len(done.document["stress_gpa"]) == 3
     table = lab(*command, "--wait")
     assert "eV/atom" in table.out
+    assert re.search(r"stress, GPa +xx -?\d+\.\d+ yy .* \(tension positive\)", table.out)
     assert "nanoos jobs files" in table.err
     folder = crystals / "copied"
     assert lab(*command, "--wait", "-o", folder).code == 0

@@ -5,10 +5,12 @@ import json
 import threading
 import uuid
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
 from nanoos.core.errors import InvalidInputError, NotFoundError
+from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.db import JobTable, SimulationTable
 from nanoos.engines.mlip.engine import LennardJonesEngine
 from nanoos.services.access import LOCAL_PRINCIPAL as ME
@@ -34,6 +36,9 @@ def test_result_structure_and_files_are_kept(services_on_both, salt, drain):
     assert done.state == "completed"
     assert done.energy_ev == pytest.approx(done.values["energy_ev_per_atom"] * rocksalt().n_sites)
     assert done.final_structure.formula == rocksalt().formula
+    tension = np.array(done.stress_gpa)
+    np.testing.assert_allclose(tension, GPA_PER_EV_A3 * np.array(done.record["stress"]))
+    assert -np.trace(tension) / 3 == pytest.approx(done.values["pressure_gpa"])
     assert done.record["provenance"]["producer"]
     files = {f.name: f for f in services.job_files.names(asked.job_id, ME)}
     assert {"input/structure.json", "input/parameters.json", "output/result.json"} <= set(files)

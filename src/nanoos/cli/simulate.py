@@ -226,6 +226,14 @@ def require_completed(simulation: "Simulation", *, what: str = "simulation") -> 
     )
 
 
+def _stress(simulation: "Simulation") -> str | None:
+    if simulation.stress_gpa is None:
+        return None
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = simulation.stress_gpa
+    parts = {"xx": xx, "yy": yy, "zz": zz, "yz": yz, "xz": xz, "xy": xy}
+    return " ".join(f"{name} {value:.3f}" for name, value in parts.items()) + " (tension positive)"
+
+
 def _print(simulation: "Simulation", formula: str) -> None:
     print_facts(
         [
@@ -235,6 +243,7 @@ def _print(simulation: "Simulation", formula: str) -> None:
             ("what", f"{simulation.workflow} with {simulation.engine}"),
             ("state", simulation.state),
             ("took, s", simulation.wall_time_s),
+            ("stress, GPa", _stress(simulation)),
         ]
     )
     if simulation.values:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nanoos.core.properties import ordered
+from nanoos.core.units import GPA_PER_EV_A3
 
 if TYPE_CHECKING:
     from nanoos.structures import Structure
@@ -171,6 +172,11 @@ class EngineResult:
     files: tuple[str, ...] = ()
     wall_time_s: float = 0.0
 
+    @property
+    def stress_gpa(self) -> "Triples | None":
+        """(3, 3), GPa, tension positive, of the final structure."""
+        return None if self.stress is None else in_gpa(self.stress)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON types, every field; ``nanoos.engines.result_from_dict`` gives it back."""
         return {
@@ -204,6 +210,11 @@ Triples = tuple[tuple[float, float, float], ...]
 
 def _lists(rows: Triples | None) -> list[list[float]] | None:
     return None if rows is None else [list(row) for row in rows]
+
+
+def in_gpa(stress: Iterable[Sequence[float]]) -> Triples:
+    """A stress in eV/Å^3 in GPa, of the same sign."""
+    return triples([[GPA_PER_EV_A3 * value for value in row] for row in stress])
 
 
 def triples(rows: Iterable[Sequence[float]]) -> Triples:

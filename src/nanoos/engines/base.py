@@ -23,6 +23,7 @@ Progress = Callable[[float, str], None]
 RESULT_FILE: Final = "result.json"
 PARAMETERS_FILE: Final = "parameters.json"
 STRUCTURE_FILE: Final = "structure.json"
+_STRESS_GPA: Final = "stress_gpa"
 INPUT_DIR: Final = "input"
 OUTPUT_DIR: Final = "output"
 
@@ -274,6 +275,7 @@ def result_from_dict(data: Mapping[str, Any]) -> EngineResult:
         KeyError, TypeError: not a result.
     """
     fields = dict(data)
+    fields.pop(_STRESS_GPA, None)
     structure = fields.pop("structure")
     magmoms = fields.pop("magmoms")
     forces, stress = fields.pop("forces"), fields.pop("stress")
@@ -292,9 +294,12 @@ def result_from_dict(data: Mapping[str, Any]) -> EngineResult:
 
 
 def write_result(result: EngineResult, output_dir: Path) -> None:
-    """Write ``result.json``, each value and each list on a line; :meth:`Engine.parse_output` reads it."""
+    """Write ``result.json``, each value and each list on a line; :meth:`Engine.parse_output` reads it.
+
+    It tells the stress in GPa, too.
+    """
     rows = []
-    for key, value in result.as_dict().items():
+    for key, value in {**result.as_dict(), _STRESS_GPA: result.stress_gpa}.items():
         if isinstance(value, Mapping):
             inner = [f"\n  {json.dumps(name)}: {json.dumps(one)}" for name, one in value.items()]
             rows.append(f"\n {json.dumps(key)}: {{{','.join(inner)}}}")

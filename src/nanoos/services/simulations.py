@@ -12,6 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from nanoos.core.errors import InvalidInputError, NanoosError, NotFoundError
+from nanoos.core.records import Triples, in_gpa
 from nanoos.db import (
     Database,
     JobTable,
@@ -42,7 +43,8 @@ class Simulation:
     Attributes:
         values: Numbers of the result, the unit in the name; None until it is completed.
         record: The whole engine result without the final structure; None until completed.
-        final_structure_id: Row of the final structure, None until completed.
+        final_structure: None until completed.
+        stress_gpa: (3, 3), GPa, tension positive, of the final structure; None where there is none.
     """
 
     id: uuid.UUID
@@ -59,6 +61,7 @@ class Simulation:
     values: Mapping[str, float] | None
     record: Mapping[str, Any] | None
     final_structure: Structure | None
+    stress_gpa: Triples | None
     wall_time_s: float | None
     created_at: datetime
     finished_at: datetime | None
@@ -417,6 +420,7 @@ def _query() -> Select[SimulationTable, JobTable]:
 def _view(row: SimulationTable, job: JobTable) -> Simulation:
     result: SimulationResultTable | None = row.result
     final = result.final_structure if result is not None else None
+    stress = result.record.get("stress") if result is not None else None
     return Simulation(
         id=row.id,
         job_id=row.job_id,
@@ -432,6 +436,7 @@ def _view(row: SimulationTable, job: JobTable) -> Simulation:
         values=result.values if result is not None else None,
         record=result.record if result is not None else None,
         final_structure=Structure.from_dict(final) if final is not None else None,
+        stress_gpa=in_gpa(stress) if stress is not None else None,
         wall_time_s=result.wall_time_s if result is not None else None,
         created_at=row.created_at,
         finished_at=job.finished_at,

@@ -11,7 +11,9 @@ import pytest
 
 from nanoos.core.errors import EngineError, InvalidInputError
 from nanoos.core.records import EngineResult
+from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines import ENGINES, Engine, get_engine, result_from_dict
+from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE
 from nanoos.structures import Structure
 from nanoos.testing.crystals import rocksalt
 
@@ -124,6 +126,16 @@ class EngineContract:
         for _, result, _ in runs.values():
             document = json.loads(json.dumps(result.as_dict()))
             assert result_from_dict(document) == result
+
+    def test_result_file_tells_the_stress_in_gpa(
+        self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]
+    ) -> None:
+        for folder, result, _ in runs.values():
+            told = json.loads((folder / OUTPUT_DIR / RESULT_FILE).read_text(encoding="utf-8"))
+            assert (told["stress_gpa"] is None) == (result.stress is None)
+            if result.stress is not None:
+                expected = GPA_PER_EV_A3 * np.array(result.stress)
+                np.testing.assert_allclose(told["stress_gpa"], expected)
 
     def test_progress_only_grows(
         self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]

@@ -104,6 +104,8 @@ class SimulationAnswer(Answer):
     record: dict[str, Any] | None
     """Series, forces (eV/Å), stress (eV/Å^3, tension positive), provenance."""
     final_structure: dict[str, Any] | None
+    stress_gpa: list[list[float]] | None
+    """(3, 3), GPa, tension positive, of the final structure: the pressure is minus a third of its trace."""
     wall_time_s: float | None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None
