@@ -97,6 +97,8 @@ def test_from_submission_to_files_and_cancelled_in_time(ann: Person) -> None:
     assert done["progress"] == 1.0
     assert -300 < done["energy_ev"] < -150
     assert done["values"]["band_gap_ev"] > 0.3
+    assert done["resources"]["requested"]["processes"] == 1
+    assert done["resources"]["used"]["cpu_s"] > 0
     pressure = -sum(done["stress_gpa"][i][i] for i in range(3)) / 3
     assert pressure == pytest.approx(done["values"]["pressure_gpa"], abs=1e-6)
     stated = done["record"]["provenance"]["parameters"]["level_of_theory"]

@@ -140,6 +140,7 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     assert len(done.document["stress_gpa"]) == 3
     table = lab(*command, "--wait")
     assert "eV/atom" in table.out
+    assert "s of processor" in table.out
     assert re.search(r"stress, GPa +xx -?\d+\.\d+ yy .* \(tension positive\)", table.out)
     assert "nanoos jobs files" in table.err
     folder = crystals / "copied"

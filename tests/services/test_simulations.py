@@ -36,6 +36,9 @@ def test_result_structure_and_files_are_kept(services_on_both, salt, drain):
     assert done.state == "completed"
     assert done.energy_ev == pytest.approx(done.values["energy_ev_per_atom"] * rocksalt().n_sites)
     assert done.final_structure.formula == rocksalt().formula
+    assert done.resources == done.record["resources"]
+    assert done.resources["requested"]["threads"] >= 1
+    assert done.resources["used"]["cpu_s"] > 0
     tension = np.array(done.stress_gpa)
     np.testing.assert_allclose(tension, GPA_PER_EV_A3 * np.array(done.record["stress"]))
     assert -np.trace(tension) / 3 == pytest.approx(done.values["pressure_gpa"])
@@ -220,6 +223,7 @@ def test_relaxations_together_are_simulations_of_their_own(services, drain):
         assert done.values["energy_ev_per_atom"] == pytest.approx(expected, abs=1e-3)
         assert done.record["provenance"]["parameters"]["workflow"] == "relax"
         assert done.final_structure is not None
+        assert done.resources["used"]["cpu_s"] > 0
     batch = services.jobs.page(ME, kind="relaxations").items[0]
     assert batch.result == {"total": 3, "failed": 0}
     names = [f.name for f in services.job_files.names(batch.id, ME)]

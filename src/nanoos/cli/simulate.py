@@ -226,6 +226,16 @@ def require_completed(simulation: "Simulation", *, what: str = "simulation") -> 
     )
 
 
+def _used(simulation: "Simulation") -> str | None:
+    if simulation.resources is None:
+        return None
+    used, asked = simulation.resources["used"], simulation.resources["requested"]
+    return (
+        f"{used['cpu_s']:.1f} s of processor, {used['max_rss_mb']:.0f} MB; "
+        f"processes: {asked['processes']}, threads of each: {asked['threads']}"
+    )
+
+
 def _stress(simulation: "Simulation") -> str | None:
     if simulation.stress_gpa is None:
         return None
@@ -243,6 +253,7 @@ def _print(simulation: "Simulation", formula: str) -> None:
             ("what", f"{simulation.workflow} with {simulation.engine}"),
             ("state", simulation.state),
             ("took, s", simulation.wall_time_s),
+            ("used", _used(simulation)),
             ("stress, GPa", _stress(simulation)),
         ]
     )

@@ -155,6 +155,8 @@ class EngineResult:
         files: Names of the files of the run folder worth keeping.
         provenance: Engine, potential, versions, hashes, command.
         wall_time_s: Seconds the run took.
+        resources: ``requested`` and ``used``, each name with unit to number; empty where nobody
+            measured.
     """
 
     success: bool
@@ -171,6 +173,7 @@ class EngineResult:
     warnings: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     wall_time_s: float = 0.0
+    resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def stress_gpa(self) -> "Triples | None":
@@ -202,6 +205,7 @@ class EngineResult:
             "warnings": list(self.warnings),
             "files": list(self.files),
             "wall_time_s": self.wall_time_s,
+            "resources": {name: dict(numbers) for name, numbers in self.resources.items()},
         }
 
 

@@ -43,7 +43,7 @@ class SimulationResultTable(Table):
     energy_ev: Mapped[float]
     values: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
     record: Mapped[dict[str, Any]] = mapped_column(JsonDocument)
-    """The whole EngineResult without the final structure: series, forces, provenance."""
+    """The whole EngineResult without the final structure: series, forces, provenance, resources."""
     final_structure: Mapped[dict[str, Any] | None] = mapped_column(JsonDocument)
     wall_time_s: Mapped[float]
     created_at: Mapped[CreatedAt]

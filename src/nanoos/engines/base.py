@@ -6,7 +6,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nanoos.core.errors import EngineError, InvalidInputError, UnavailableError
 from nanoos.core.records import EngineResult, Provenance, triples
+from nanoos.engines.resources import Meter, Parallelism
 from nanoos.engines.time_left import with_time_left
 from nanoos.structures import Structure
 
@@ -168,6 +169,11 @@ class Engine(ABC, Generic[P]):
     def estimate_seconds(self, structure: Structure, parameters: Mapping[str, Any]) -> float:
         """Rough cost on one thread, s; within a factor of about three."""
 
+    def parallelism(self, parameters: P) -> Parallelism:
+        """Processes and threads that a run here is started with."""
+        del parameters
+        return Parallelism()
+
     @abstractmethod
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
@@ -225,21 +231,33 @@ class Engine(ABC, Generic[P]):
         """Prepare, execute and parse.
 
         Returns:
-            The result; its ``files`` are relative to ``work_dir``.
+            The result; its ``files`` are relative to ``work_dir``, its ``resources`` are of this
+            execution.
 
         Raises:
             InvalidInputError: refused before anything ran.
             EngineError: it ran and did not give a result that may be used.
         """
-        self.validate(structure, parameters)
+        given = self.parallelism(self.validate(structure, parameters))
+        requested = {
+            "processes": given.processes,
+            "threads": given.threads,
+            "estimated_cpu_s": self.estimate_seconds(structure, parameters),
+        }
         input_dir = self.prepare_input(structure, parameters, work_dir)
         output_dir = work_dir / OUTPUT_DIR
-        outcome = self.execute(
-            input_dir, output_dir, timeout=timeout, progress=with_time_left(progress)
-        )
+        with Meter() as meter:
+            outcome = self.execute(
+                input_dir, output_dir, timeout=timeout, progress=with_time_left(progress)
+            )
         if not outcome.success:
             raise outcome.error or EngineError(outcome.message)
-        return self.parse_output(output_dir)
+        result = replace(
+            self.parse_output(output_dir),
+            resources={"requested": requested, "used": meter.used()},
+        )
+        write_result(result, output_dir)
+        return result
 
 
 def _refusal(

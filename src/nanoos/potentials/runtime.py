@@ -26,6 +26,11 @@ def set_threads(n: int = 1) -> None:
         apply_threads()
 
 
+def threads() -> int:
+    """What :func:`set_threads` said last; 1 at first."""
+    return _threads
+
+
 def apply_threads() -> None:
     """Give torch the number set last; potentials call it when they load."""
     import torch

@@ -44,6 +44,8 @@ class Simulation:
         values: Numbers of the result, the unit in the name; None until it is completed.
         record: The whole engine result without the final structure; None until completed.
         final_structure: None until completed.
+        resources: What was ``requested`` and ``used``, the unit in the name; None until completed,
+            or where nobody measured.
         stress_gpa: (3, 3), GPa, tension positive, of the final structure; None where there is none.
     """
 
@@ -62,6 +64,7 @@ class Simulation:
     record: Mapping[str, Any] | None
     final_structure: Structure | None
     stress_gpa: Triples | None
+    resources: Mapping[str, Mapping[str, float]] | None
     wall_time_s: float | None
     created_at: datetime
     finished_at: datetime | None
@@ -436,6 +439,7 @@ def _view(row: SimulationTable, job: JobTable) -> Simulation:
         values=result.values if result is not None else None,
         record=result.record if result is not None else None,
         final_structure=Structure.from_dict(final) if final is not None else None,
+        resources=(result.record.get("resources") or None) if result is not None else None,
         stress_gpa=in_gpa(stress) if stress is not None else None,
         wall_time_s=result.wall_time_s if result is not None else None,
         created_at=row.created_at,

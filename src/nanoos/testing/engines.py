@@ -127,6 +127,20 @@ class EngineContract:
             document = json.loads(json.dumps(result.as_dict()))
             assert result_from_dict(document) == result
 
+    def test_results_hold_requested_and_used_resources(
+        self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]
+    ) -> None:
+        for folder, result, _ in runs.values():
+            requested, used = result.resources["requested"], result.resources["used"]
+            assert requested["processes"] >= 1
+            assert requested["threads"] >= 1
+            assert requested["estimated_cpu_s"] > 0
+            assert used["wall_s"] >= result.wall_time_s
+            assert used["cpu_s"] > 0
+            assert used["max_rss_mb"] > 1
+            told = json.loads((folder / OUTPUT_DIR / RESULT_FILE).read_text(encoding="utf-8"))
+            assert told["resources"] == result.resources
+
     def test_result_file_tells_the_stress_in_gpa(
         self, runs: Mapping[str, tuple[Path, EngineResult, list[float]]]
     ) -> None:

@@ -104,6 +104,9 @@ class SimulationAnswer(Answer):
     record: dict[str, Any] | None
     """Series, forces (eV/Å), stress (eV/Å^3, tension positive), provenance."""
     final_structure: dict[str, Any] | None
+    resources: dict[str, dict[str, int | float]] | None
+    """``requested``: processes, threads of each, estimated_cpu_s. ``used`` by the execution that came to the
+    end: wall_s, cpu_s, max_rss_mb (resident memory of all its processes)."""
     stress_gpa: list[list[float]] | None
     """(3, 3), GPa, tension positive, of the final structure: the pressure is minus a third of its trace."""
     wall_time_s: float | None

@@ -47,6 +47,7 @@ from nanoos.engines.espresso.pseudo_files import family_record, pseudo_file
 from nanoos.engines.espresso.runner import Means, run_workflow
 from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
 from nanoos.engines.espresso.setting import Setting, setting_of, task_of
+from nanoos.engines.resources import Parallelism
 from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.pseudopotentials import get_family
 from nanoos.structures import Structure
@@ -149,6 +150,11 @@ class EspressoEngine(Engine[EspressoParameters]):
         checked = self.validate_parameters(parameters)
         choices = choose(structure, checked, get_family(checked.family))
         return workflow_seconds(structure, checked, choices)
+
+    def parallelism(self, parameters: EspressoParameters) -> Parallelism:
+        """The processes of the command, of one thread each."""
+        del parameters
+        return Parallelism(processes=find_program().processes)
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path

@@ -37,10 +37,16 @@ def estimate_seconds(parameters: LammpsParameters, n_atoms: int) -> float:
     return START_S + _per_atom(parameters) * n_atoms * steps
 
 
+def asks_universal(parameters: LammpsParameters) -> bool:
+    """Whether a universal potential is asked in every step, by one process."""
+    config = parameters.ml_potential_config
+    name = parameters.potential if config is None else config.descriptor_type
+    return name is not None and name in POTENTIALS
+
+
 def _per_atom(parameters: LammpsParameters) -> float:
     if parameters.ml_potential_config is not None:
-        universal = parameters.ml_potential_config.descriptor_type in POTENTIALS
-        return _UNIVERSAL_S if universal else _LEARNED_S
+        return _UNIVERSAL_S if asks_universal(parameters) else _LEARNED_S
     names = [parameters.potential or "", *(part.potential for part in parameters.hybrid)]
     return sum(_of_name(name) for name in names if name)
 

@@ -20,11 +20,12 @@ from nanoos.engines.base import (
     write_text_atomically,
 )
 from nanoos.engines.child_process import crashed
+from nanoos.engines.commands import processes_of
 from nanoos.engines.lammps import output
 from nanoos.engines.lammps.case import Case, case_of, require_program
 from nanoos.engines.lammps.catalogue import sha256
 from nanoos.engines.lammps.cell import repeats_for
-from nanoos.engines.lammps.cost import estimate_seconds
+from nanoos.engines.lammps.cost import asks_universal, estimate_seconds
 from nanoos.engines.lammps.following import TrajectoryFollower
 from nanoos.engines.lammps.interactions import Interactions, interactions
 from nanoos.engines.lammps.logs import ThermoReader, read_log
@@ -55,6 +56,7 @@ from nanoos.engines.lammps.script import (
     needs_tilt,
 )
 from nanoos.engines.lammps.supervision import Attempt, supervise
+from nanoos.engines.resources import Parallelism, threads_in
 from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.potentials import added_weights
 from nanoos.structures import Structure
@@ -107,6 +109,12 @@ class LammpsEngine(Engine[LammpsParameters]):
         repeats = checked.repeats or repeats_for(structure, checked.min_length)
         n_atoms = structure.n_sites * repeats[0] * repeats[1] * repeats[2]
         return estimate_seconds(checked, n_atoms)
+
+    def parallelism(self, parameters: LammpsParameters) -> Parallelism:
+        """The processes of the command; with a universal potential there is one."""
+        program = find_program()
+        processes = 1 if asks_universal(parameters) else processes_of(program.command)
+        return Parallelism(processes=processes, threads=threads_in(program.environment()))
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path

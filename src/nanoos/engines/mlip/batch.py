@@ -1,7 +1,7 @@
 """Relaxation of many crystals in one run, each with a result or an error of its own."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from nanoos import __version__
 from nanoos.core.errors import NanoosError
@@ -9,8 +9,10 @@ from nanoos.core.records import EngineResult, Provenance
 from nanoos.engines.mlip.output import engine_result
 from nanoos.engines.mlip.parameters import MLIPParameters, RelaxParameters
 from nanoos.engines.mlip.workflows import relax_finding
+from nanoos.engines.resources import Meter
 from nanoos.engines.time_left import with_time_left
 from nanoos.potentials import Potential, Relaxation, get_potential, relax_many
+from nanoos.potentials.runtime import threads
 from nanoos.structures import Structure
 
 Done = Callable[[int, EngineResult | NanoosError], None]
@@ -56,21 +58,27 @@ def relax_batch(
 
     Returns:
         In order, each structure's result (without files), or the error that ended it. The wall
-        time of a result is that of the batch until then over the number of structures.
+        and processor times of a result are those of the batch until then over the number of
+        structures; the memory is that of the batch.
     """
     potential = get_potential(parameters.potential)
     provenance = provenance_of(engine, potential, parameters)
-    started = time.monotonic()
+    meter = Meter()
     outcomes: dict[int, EngineResult | NanoosError] = {}
 
     def ended(index: int, outcome: Relaxation | NanoosError) -> None:
         found: EngineResult | NanoosError
         if isinstance(outcome, Relaxation):
-            found = engine_result(
-                relax_finding(outcome, potential, parameters),
-                provenance,
-                (time.monotonic() - started) / len(structures),
-                files=(),
+            used = meter.used()
+            wall_s, cpu_s = used["wall_s"] / len(structures), used["cpu_s"] / len(structures)
+            found = replace(
+                engine_result(
+                    relax_finding(outcome, potential, parameters), provenance, wall_s, files=()
+                ),
+                resources={
+                    "requested": {"processes": 1, "threads": threads()},
+                    "used": {**used, "wall_s": wall_s, "cpu_s": cpu_s},
+                },
             )
         else:
             found = outcome
@@ -78,15 +86,16 @@ def relax_batch(
         if done is not None:
             done(index, found)
 
-    relax_many(
-        structures,
-        potential,
-        fmax=parameters.fmax,
-        max_steps=parameters.max_steps,
-        relax_cell=parameters.relax_cell,
-        keep_symmetry=parameters.keep_symmetry,
-        pressure_gpa=parameters.pressure_gpa,
-        progress=with_time_left(progress),
-        done=ended,
-    )
+    with meter:
+        relax_many(
+            structures,
+            potential,
+            fmax=parameters.fmax,
+            max_steps=parameters.max_steps,
+            relax_cell=parameters.relax_cell,
+            keep_symmetry=parameters.keep_symmetry,
+            pressure_gpa=parameters.pressure_gpa,
+            progress=with_time_left(progress),
+            done=ended,
+        )
     return [outcomes[index] for index in range(len(structures))]

@@ -35,6 +35,7 @@ from nanoos.engines.mlip.parameters import (
 )
 from nanoos.engines.mlip.phonons import check_phonons, n_supercell_atoms
 from nanoos.engines.mlip.workflows import WORKFLOWS
+from nanoos.engines.resources import Parallelism
 from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.potentials import (
     REFERENCE_POTENTIAL,
@@ -43,6 +44,7 @@ from nanoos.potentials import (
     get_potential,
     load_references,
 )
+from nanoos.potentials.runtime import threads
 from nanoos.structures import Structure
 
 _PARAMETERS: Final[dict[str, type[MLIPParameters]]] = {
@@ -142,6 +144,11 @@ class MLIPEngine(Engine[MLIPParameters]):
         if checked.workflow == "equation_of_state" and symmetry_freedom(structure).only_volume:
             evaluations = 8  # two batches of energies
         return evaluations * (per_call + per_atom * structure.n_sites)
+
+    def parallelism(self, parameters: MLIPParameters) -> Parallelism:
+        """This process, with the threads that potentials have."""
+        del parameters
+        return Parallelism(threads=threads())
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path

@@ -22,6 +22,7 @@ from nanoos.engines.base import (
     write_text_atomically,
 )
 from nanoos.engines.espresso.estimate import refuse_what_is_too_large
+from nanoos.engines.resources import Parallelism, threads_in
 from nanoos.engines.run_files import LOG_FILE, RunLog
 from nanoos.engines.vasp import input_files, output
 from nanoos.engines.vasp.choices import Choices, check_cutoff, choose
@@ -125,6 +126,12 @@ class VaspEngine(Engine[VaspParameters]):
         choices = choose(structure, checked, potcars)
         found = estimate_scf(structure, checked, choices, potcars)
         return found.seconds(_ITERATIONS[checked.workflow])
+
+    def parallelism(self, parameters: VaspParameters) -> Parallelism:
+        """The processes of the command; one thread each unless the user said more."""
+        del parameters
+        program = find_program()
+        return Parallelism(processes=program.processes, threads=threads_in(program.environment()))
 
     def prepare_input(
         self, structure: Structure, parameters: Mapping[str, Any], work_dir: Path
