@@ -280,7 +280,7 @@ UF3 = {"descriptor_type": "UF3", "files": {"coefficients": "Nb.uf3"}}
         ({**SNAP, "elements": ["Si", "Ge"]}, "not for Ge"),
         ({**SNAP, "params": {"zbl_inner": 5, "zbl_outer": 2}}, "from 5 to 2"),
         ({**SNAP, "params": {"zbl_inner": 5}}, "from 5 to 4.8"),
-        ({**SNAP, "params": {"zbl_outer": float("nan")}}, "nan"),
+        ({**SNAP, "params": {"zbl_outer": float("nan")}}, "zbl_outer"),
         ({**POD, "elements": ["Si"]}, "Ta_param.pod does not cover Si"),
         ({**UF3, "elements": ["Si"]}, "Nb.uf3 does not cover Si"),
         ({"descriptor_type": "CHGNet", "elements": ["Ge"]}, "only Ge"),
