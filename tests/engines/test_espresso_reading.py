@@ -124,7 +124,7 @@ def test_an_error_is_passed_on_in_its_words(tmp_path):
         f"{bar}\n     Error in routine check_atoms (1):\n     atoms #   1 and #   2 overlap!\n{bar}\n"
     )
     out, err = tmp_path / "scf.out", tmp_path / "scf.err"
-    error = failures.failure(reader, 1, tmp_path, out, err)
+    error = failures.failure(reader, 1, tmp_path, out, err, resumable=False)
     assert isinstance(error, EngineError)
     assert "atoms #   1 and #   2 overlap!" in error.message
     assert error.details["routine"] == "check_atoms"
@@ -141,12 +141,16 @@ def test_an_error_is_passed_on_in_its_words(tmp_path):
     ],
     ids=["disk", "killed", "module", "other"],
 )
-def test_other_ends_have_their_codes(tmp_path, said, code, expected):
+@pytest.mark.parametrize("resumable", [True, False])
+def test_other_ends_have_their_codes(tmp_path, said, code, expected, resumable):
     out, err = tmp_path / "scf.out", tmp_path / "scf.err"
     out.write_text("")
     err.write_text(said)
-    error = failures.failure(PwOutput(silicon()), code, tmp_path, out, err)
+    error = failures.failure(PwOutput(silicon()), code, tmp_path, out, err, resumable=resumable)
     assert error.error_code == expected
+    if expected in {"disk_full", "killed"}:
+        promised = "what is saved" in error.hint or "taken up again" in error.hint
+        assert promised == resumable
 
 
 def test_a_broken_eigensolver_is_told_from_slow_convergence():
