@@ -100,9 +100,10 @@ def export(lab, path: Path) -> None:
     part.replace(path)
 
 
-def report(arguments: argparse.Namespace) -> None:
+def judged(path: Path) -> list[dict]:
+    """What both models say of each study, and how they did."""
     rows = []
-    for study in StudyFile(arguments.studies):
+    for study in StudyFile(path):
         row = {"formula": study.structure.formula, "length_a": study.converged_length}
         for model in ("RF", "ALIGNN"):
             (said,) = kpoint_model(model).predict([study.structure], confidence=0.95)
@@ -120,6 +121,11 @@ def report(arguments: argparse.Namespace) -> None:
                     "error_mev": error_on(study, said.mesh_median.divisions),
                 }
         rows.append(row)
+    return rows
+
+
+def report(arguments: argparse.Namespace) -> None:
+    rows = judged(arguments.studies)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "kpoint_studies.md").write_text(table(rows))
     print(table(rows))
