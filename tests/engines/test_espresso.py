@@ -20,6 +20,7 @@ from espresso_program import forget_espresso, use_espresso
 
 from nanoos.core.errors import EngineError, InvalidInputError, TransientError, UnavailableError
 from nanoos.engines import get_engine
+from nanoos.engines.child_process import Clock
 from nanoos.engines.espresso import remedies, runner, stages
 from nanoos.engines.espresso.program import find_program, set_command
 from nanoos.engines.espresso.remedies import Remedy
@@ -251,6 +252,29 @@ def test_a_killed_run_goes_on_from_what_is_saved(engine, tmp_path):
     assert result.energy_ev == pytest.approx(again.energy_ev, abs=1e-6)
 
 
+def test_a_run_without_time_left_is_gone_on_with(engine, tmp_path):
+    def late(_clock):
+        raise EngineError("Not finished within 60 s.", code="timeout")
+
+    parameters = {**CHEAP, "workflow": "nscf", "dense_kdist": 1.0}
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(EngineError) as caught:
+        engine.run(
+            silicon(),
+            parameters,
+            tmp_path,
+            progress=lambda _, said: (
+                said.startswith("nscf") and patch.setattr(Clock, "check", late)
+            ),
+        )
+    assert caught.value.error_code == "timeout"
+    output = tmp_path / "output"
+    assert (output / "scf.done.json").exists()
+    assert not (output / "nscf.done.json").exists()
+    engine.run(silicon(), parameters, tmp_path)
+    assert not (output / "scf-2.in").exists(), "its density was kept"
+    assert not (output / SCRATCH).exists()
+
+
 @pytest.mark.parametrize(("stage", "promised"), [("scf", False), ("nscf", True)])
 def test_a_killed_pw_x_promises_only_what_is_saved(stage, promised, engine, tmp_path):
     def kill(_fraction, message):
@@ -298,15 +322,15 @@ def test_a_killed_run_goes_on_with_the_remedy_that_was_interrupted(engine, tmp_p
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("density", [True, False])
-def test_a_killed_remedy_that_works_is_recorded(density, engine, tmp_path, monkeypatch):
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_killed_remedy_that_works_is_recorded(begun, engine, tmp_path, monkeypatch):
     """Its own density is taken up; that of an SCF which did not converge would not be there."""
 
     class Killed(BaseException):
         pass
 
     def kill_the_remedy(_fraction, message):
-        if message.startswith("scf-2") and ("accuracy" in message or not density):
+        if message.startswith("scf-2") and ("accuracy" in message or not begun):
             raise Killed
 
     patience = Remedy(name="patience", changes={"electrons": {"electron_maxstep": 60}})
@@ -314,10 +338,11 @@ def test_a_killed_remedy_that_works_is_recorded(density, engine, tmp_path, monke
     parameters = {**CHEAP, "max_scf_steps": 2, "conv_thr_ry_per_atom": 1e-10}
     with pytest.raises(Killed):
         engine.run(silicon(), parameters, tmp_path, progress=kill_the_remedy)
+    saved = list((tmp_path / "output" / SCRATCH).glob("*.save/charge-density*"))
     result = engine.run(silicon(), parameters, tmp_path)
     assert result.labels["remedies"] == "scf: patience"
     log = (tmp_path / "output" / "log.txt").read_text()
-    assert ("going on from the last density" in log) == density
+    assert ("going on from the last density" in log) == bool(saved)
 
 
 @pytest.mark.parametrize(

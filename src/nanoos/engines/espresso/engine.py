@@ -198,7 +198,8 @@ class EspressoEngine(Engine[EspressoParameters]):
             setting, finding = run_workflow(setting, means, progress, log)
         except EngineError as error:
             log.line(f"failed: {error}")
-            _clear_scratch(output_dir)
+            if error.error_code != "timeout":  # a retry goes on from what there was no time for
+                _clear_scratch(output_dir)
             return ExecuteOutcome.failed(error, started)
         except TransientError as error:
             log.line(f"failed: {error}")

@@ -77,7 +77,7 @@ class MLIPEngine(Engine[MLIPParameters]):
     Runs in the calling process, so the weights are loaded once; ``python -m
     nanoos.engines.mlip INPUT_DIR OUTPUT_DIR`` repeats a run by hand. The timeout is looked at
     between two evaluations of the potential. What a killed execution left in the output folder is
-    taken up by the next one, of an equation of state excepted.
+    taken up by the next one.
     """
 
     name: ClassVar[str] = "MLIP"
