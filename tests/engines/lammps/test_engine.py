@@ -352,6 +352,11 @@ def test_a_part_of_a_hybrid_that_cannot_act_is_refused(engine, part, words):
         ({"potential": COPPER, "equilibration_steps": 10_000}, InvalidInputError, "nothing"),
         ({"potential": COPPER, "dump_interval": 20_000}, InvalidInputError, "leaves no frame"),
         (
+            {"potential": COPPER, "repeats": [30, 30, 30], "rdf_cutoff": 30.0},
+            InvalidInputError,
+            "pairs of atoms within 30 Å",
+        ),
+        (
             {"potential": COPPER, "equilibration_steps": 9000, "dump_interval": 6000},
             InvalidInputError,
             "leaves no frame",

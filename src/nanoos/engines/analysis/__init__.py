@@ -11,6 +11,7 @@ from nanoos.engines.analysis.rdf import (
     PairCounts,
     RadialDistribution,
     Shell,
+    check_pairs,
     first_shell,
     radial_distribution,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "analyze",
     "block_average",
     "blocking_curve",
+    "check_pairs",
     "diffusion_coefficient",
     "first_shell",
     "mean_squared_displacement",

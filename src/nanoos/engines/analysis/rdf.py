@@ -23,6 +23,8 @@ TOTAL: Final = "total"
 R_MAX_A: Final = 8.0
 N_BINS: Final = 200
 MAX_FRAMES: Final = 50
+MOST_PAIRS: Final = 1e8
+"""Of a frame; so many take some GB while they are counted."""
 _PEAK: Final = 1.1
 """A first shell stands out by so much; the noise of a gas does not."""
 _SMOOTHING_A: Final = 0.15
@@ -59,6 +61,26 @@ class Shell:
     peak_a: float
     cutoff_a: float
     coordination: float
+
+
+def check_pairs(cell: Structure, r_max_a: float) -> None:
+    """Refuse frames with more pairs than memory holds.
+
+    Args:
+        cell: Of the simulation.
+        r_max_a: Largest distance that is counted, Å.
+
+    Raises:
+        InvalidInputError: code ``too_many_pairs``.
+    """
+    pairs = cell.n_sites**2 / cell.volume * 4.0 / 3.0 * np.pi * r_max_a**3
+    if pairs > MOST_PAIRS:
+        raise InvalidInputError(
+            f"Each frame has {pairs:.1e} pairs of atoms within {r_max_a:g} Å; {MOST_PAIRS:.0e} are "
+            "counted at most.",
+            hint="Lower rdf_cutoff, take a smaller cell, or leave rdf out of analysis.",
+            code="too_many_pairs",
+        )
 
 
 class PairCounts:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
+from nanoos.engines.analysis import check_pairs
 from nanoos.engines.lammps.cell import LammpsCell, check_size, lammps_cell, repeats_for, supercell
 from nanoos.engines.lammps.interactions import Interactions, interactions
 from nanoos.engines.lammps.parameters import (
@@ -102,6 +103,8 @@ def _refuse_absurd(
             hint="Raise dump_interval, shorten vdos_duration, or take a smaller cell.",
             code="too_many_frames",
         )
+    if "rdf" in parameters.analysis:
+        check_pairs(cell, parameters.rdf_cutoff)
     if parameters.timestep > potential.max_timestep_fs:
         raise InvalidInputError(
             f"{potential.name} is not stable at {parameters.timestep:g} fs.",

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanoos.core.errors import BadCheckpointError, EngineError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
-from nanoos.engines.analysis import Trajectory
+from nanoos.engines.analysis import Trajectory, check_pairs
 from nanoos.engines.lammps.cell import check_size, repeats_for, supercell
 from nanoos.engines.mlip.parameters import DynamicsParameters
 from nanoos.potentials import Potential
@@ -83,7 +83,8 @@ def simulation_cell(structure: Structure, parameters: DynamicsParameters) -> Str
     """The structure repeated as the parameters say.
 
     Raises:
-        InvalidInputError: codes ``one_atom``, ``too_many_atoms``, ``too_many_frames``.
+        InvalidInputError: codes ``one_atom``, ``too_many_atoms``, ``too_many_frames``,
+            ``too_many_pairs``.
     """
     repeats = parameters.repeats or repeats_for(structure, parameters.min_length)
     n_atoms = structure.n_sites * math.prod(repeats)
@@ -98,7 +99,10 @@ def simulation_cell(structure: Structure, parameters: DynamicsParameters) -> Str
             hint="Raise dump_interval.",
             code="too_many_frames",
         )
-    return supercell(structure, repeats)
+    cell = supercell(structure, repeats)
+    if "rdf" in parameters.analysis:
+        check_pairs(cell, parameters.rdf_cutoff)
+    return cell
 
 
 def molecular_dynamics(
