@@ -95,14 +95,22 @@ def read_log(path: Path) -> ThermoReader:
     return reader
 
 
-def joined(parts: Iterable[ThermoReader]) -> ThermoTable:
-    """Samples of consecutive parts of a run; where two overlap, the later one counts."""
+def joined(parts: Iterable[ThermoReader], *, every: int = 1) -> ThermoTable:
+    """Samples of consecutive parts of a run; where two overlap, the later one counts.
+
+    Args:
+        parts: In their order.
+        every: Steps between two samples. Each part begins with one; where that is no multiple and
+            the part before has none there, it is left out: the whole run would not have it.
+    """
     rows: dict[int, tuple[float, ...]] = {}
     for part in parts:
-        if part.rows:
-            first = part.rows[0][0]
-            rows = {step: row for step, row in rows.items() if step < first}
-        rows.update((int(row[0]), row) for row in part.rows)
+        if not part.rows:
+            continue
+        first = int(part.rows[0][0])
+        asked = first % every == 0 or first in rows or len(part.rows) == 1
+        rows = {step: row for step, row in rows.items() if step < first}
+        rows.update((int(row[0]), row) for row in part.rows[0 if asked else 1 :])
     array = np.array([rows[step] for step in sorted(rows)], dtype=np.float64)
     array = array.reshape(-1, len(THERMO_COLUMNS))
     return ThermoTable(columns={name: array[:, i] for i, name in enumerate(THERMO_COLUMNS)})

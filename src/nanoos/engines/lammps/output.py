@@ -95,7 +95,9 @@ def collect(
     Raises:
         EngineError: the run is not whole, or a minimisation did not converge.
     """
-    table = joined(written.parts)
+    parameters = written.parameters
+    every = parameters.thermo_every if isinstance(parameters, DynamicsParameters) else 1
+    table = joined(written.parts, every=every)
     if len(table) == 0:
         raise EngineError("The run left no samples.", hint="See its log.", code="no_result")
     final = read_last(written.folder / FINAL_DUMP)
