@@ -5,6 +5,8 @@ from math import ceil, pi
 import pytest
 
 from nanoos.core.errors import NotFoundError
+from nanoos.kpoints.forest_model import FILE, present_forest
+from nanoos.potentials.installed_weights import set_weights_folder
 from nanoos.pseudopotentials import get_family
 
 KEYS = [
@@ -113,6 +115,25 @@ def test_a_folder_that_cannot_be_made_is_the_error_of_each_line(run, crystals, p
 
 def test_help_keeps_the_brackets_of_json(run):
     assert '"mesh": [n1, n2, n3]' in " ".join(run("kpoints", "--help").out.split())
+
+
+def test_the_card_is_of_the_weights_that_answer(run, tmp_path, monkeypatch):
+    own = tmp_path / "weights"
+    own.mkdir()
+    (own / FILE).write_bytes(b"no weights")
+    config = tmp_path / "nanoos.toml"
+    config.write_text(f'models_dir = "{own}"\n')
+    monkeypatch.setenv("NANO_OS_CONFIG_FILE", str(config))
+    present_forest.cache_clear()
+    try:
+        shown = run("models", "show", "kpoints_rf")
+        assert not shown.out, "the shipped one does not answer"
+        assert FILE in shown.err
+        (line,) = run("models", "list", "--json").document["kpoint_models"][:1]
+        assert FILE in line["unavailable_reason"]
+    finally:
+        set_weights_folder(None)
+        present_forest.cache_clear()
 
 
 def test_weights_of_k_points_have_cards(run):

@@ -57,12 +57,23 @@ def show(
 
 
 def _kpoint_model(name: str) -> "KpointModelInfo | None":
-    """The k-point model whose weights are called so."""
+    """The k-point model whose weights are called so, whether they can be read or not."""
     if not name.casefold().startswith("kpoints"):
         return None
+    from nanoos.config import load_settings
     from nanoos.kpoints import kpoint_models
+    from nanoos.potentials.installed_weights import set_weights_folder
 
-    return next((i for i in kpoint_models() if i.weights.casefold() == name.casefold()), None)
+    set_weights_folder(load_settings().resolved_models_dir)
+    folded = name.casefold()
+    return next(
+        (
+            info
+            for info in kpoint_models()
+            if folded in {info.weights.casefold(), f"kpoints_{info.name}".casefold()}
+        ),
+        None,
+    )
 
 
 def _show_kpoint_model(info: "KpointModelInfo", *, as_json: bool) -> None:
@@ -74,7 +85,7 @@ def _show_kpoint_model(info: "KpointModelInfo", *, as_json: bool) -> None:
     elif info.available:
         typer.echo(kpoint_card(info))
     else:
-        say(f"{info.weights}: {info.unavailable_reason}")
+        say(f"{info.name}: {info.unavailable_reason}")
 
 
 def _files(model: "PropertyModel") -> "tuple[Path, ...]":
