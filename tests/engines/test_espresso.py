@@ -122,6 +122,8 @@ class TestEspressoWorkflows(EngineContract):
             for path in (folder / "output").glob("eos-*.out")
         }
         assert len(grids) == 1
+        for size in re.findall(r"\d+", grids.pop()):
+            assert 30 ** int(size) % int(size) == 0
 
     def test_a_volume_begins_with_the_wavefunctions_of_the_one_before(self, runs, tmp_path):
         folder, *_ = runs["equation_of_state"]
