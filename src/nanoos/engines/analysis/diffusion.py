@@ -26,6 +26,8 @@ few time origins are left."""
 
 N_SEGMENTS: Final = 5
 MIN_FRAMES: Final = 40
+_NUMBERS_AT_ONCE: Final = 2**22
+"""Transformed together: what a long run of many atoms takes in memory."""
 _DIFFUSIVE: Final = (0.8, 1.2)
 _BEYOND_VIBRATION: Final = 0.1
 """MSD over the squared spacing of atoms: solids melt (Lindemann) before they vibrate so far."""
@@ -74,12 +76,12 @@ def mean_squared_displacement(trajectory: Trajectory) -> MeanSquaredDisplacement
     step = uniform_step_fs(trajectory)
     positions = trajectory.without_drift()
     n_lags = trajectory.n_frames // 2 + 1
-    per_atom = _msd_of(positions)[:n_lags]
-    curves = {"total": per_atom.mean(axis=1)}
-    for element in trajectory.elements:
-        curves[element] = per_atom[:, trajectory.of(element)].mean(axis=1)
+    of_elements = {e: trajectory.of(e) for e in trajectory.elements}
+    curves = {e: _msd_of(positions[:, atoms])[:n_lags] for e, atoms in of_elements.items()}
+    counts = [len(atoms) for atoms in of_elements.values()]
+    total = np.average(list(curves.values()), axis=0, weights=counts)
     return MeanSquaredDisplacement(
-        lags_fs=step * np.arange(n_lags, dtype=np.float64), msd_a2=curves
+        lags_fs=step * np.arange(n_lags, dtype=np.float64), msd_a2={"total": total} | curves
     )
 
 
@@ -102,10 +104,8 @@ def diffusion_coefficient(trajectory: Trajectory, element: str) -> Diffusion:
     step = uniform_step_fs(trajectory)
     positions = trajectory.without_drift()[:, trajectory.of(element)]
     length = trajectory.n_frames // N_SEGMENTS
-    slopes, curves = [], []
-    for segment in range(N_SEGMENTS):
-        curve = _msd_of(positions[segment * length : (segment + 1) * length]).mean(axis=1)
-        curves.append(curve)
+    starts = range(0, N_SEGMENTS * length, length)
+    curves = [_msd_of(positions[start : start + length]) for start in starts]
     low, high = (max(1, round(share * (length - 1))) for share in FIT_RANGE)
     high = max(high, low + 2)
     lags = step * np.arange(length)[low : high + 1]
@@ -129,15 +129,16 @@ def diffusion_coefficient(trajectory: Trajectory, element: str) -> Diffusion:
 
 
 def _msd_of(positions: FloatArray) -> FloatArray:
-    """MSD (n_frames, n_atoms) of positions (n_frames, n_atoms, 3) for every lag."""
-    n = len(positions)
-    squares = np.sum(positions**2, axis=2)
-    doubled = 2 * squares.sum(axis=0)
-    padded = np.vstack([squares, np.zeros((1, squares.shape[1]))])
-    first = np.empty_like(squares)
-    for lag in range(n):
-        doubled = doubled - padded[lag - 1] - padded[n - lag]
-        first[lag] = doubled / (n - lag)
-    spectrum = np.fft.rfft(positions, n=2 * n, axis=0)
-    product = np.fft.irfft(np.abs(spectrum) ** 2, n=2 * n, axis=0)[:n].sum(axis=2)
-    return np.asarray(np.maximum(first - 2 * product / np.arange(n, 0, -1)[:, None], 0.0))
+    """MSD (n_frames,), the mean of all atoms, of positions (n_frames, n_atoms, 3) for every lag."""
+    n, n_atoms, _ = positions.shape
+    flat = (positions - positions.mean(axis=0)).reshape(n, -1)
+    squares = np.concatenate([[0.0], np.cumsum(np.einsum("ij,ij->i", flat, flat))])
+    ends = squares[n] - squares[:n] + squares[n:0:-1]
+    power = np.zeros(n + 1)
+    together = max(1, _NUMBERS_AT_ONCE // n)
+    for start in range(0, flat.shape[1], together):
+        spectrum = np.fft.rfft(flat[:, start : start + together], n=2 * n, axis=0)
+        power += np.einsum("ij,ij->i", spectrum.real, spectrum.real)
+        power += np.einsum("ij,ij->i", spectrum.imag, spectrum.imag)
+    product = np.fft.irfft(power, n=2 * n)[:n]
+    return np.asarray(np.maximum((ends - 2 * product) / (n_atoms * np.arange(n, 0, -1)), 0.0))
