@@ -73,6 +73,8 @@ SYSTEMS = (
     "Cu-X/FCC", "Ag-X/FCC", "Au-X/FCC", "Pt-X/FCC", "W-X/BCC", "Pb-X/FCC", "Ti-X/FCC", "Fe-X/BCC",
     "Be-XO", "Mg-XO", "Ca-XO", "Sr-XO", "Ba-XO", "Zn-XO", "Al-X2O3", "Si-XO2", "Ti-XO2", "Zr-XO2",
     "Ge-XO2", "Sn-XO2", "Hf-XO2", "Li-X2O", "Na-X2O", "Rb-X2O", "Cu-X2O", "Al-XO",
+    "Si-X/SC", "P-X/SC", "S-X/SC", "Cl-X/SC", "Br-X/SC", "Be-X/BCC", "Rb-X/BCC", "Cs-X/BCC",
+    "Ba-X/BCC", "Ta-X/BCC", "Ar-X/FCC", "Kr-X/FCC",
 )  # fmt: skip
 COARSER = {
     "C-X/Diamond": 0.25, "Si-X/Diamond": 0.25, "Be-XO": 0.25, "Mg-XO": 0.25, "Ca-XO": 0.25, "Sr-XO": 0.25,
