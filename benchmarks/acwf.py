@@ -12,10 +12,10 @@ writes the tables of the documentation to acwf.md.
 
 Protocols: `reference` is that of Bosoni et al., Nat. Rev. Phys. 6, 45 (2024), DOI
 10.1038/s42254-023-00655-3, as `verification-PBE-v1` of aiida-common-workflows has it for QE: PBE, not
-spin-polarised, Fermi-Dirac smearing of 0.0045 Ry (61.2 meV), k-points 0.06 Å^-1 apart, SCF threshold
-1e-10 Ry per atom, the structures of the study at seven volumes of 94 to 106 %. `coarse` is the same with
-k-points 0.12 Å^-1 apart, in metals of d electrons 0.15 Å^-1 and in insulators 0.25 Å^-1: an eighth, a
-fifteenth and a seventieth of the work.
+spin-polarised, Fermi-Dirac smearing of 0.0045 Ry (61.2 meV), SCF threshold 1e-10 Ry per atom, the structures
+of the study at seven volumes of 94 to 106 %, all on the mesh that has k-points 0.06 Å^-1 apart in the smallest
+of them. `coarse` is the same with k-points 0.12 Å^-1 apart, in metals of d electrons 0.15 Å^-1 and in insulators
+0.25 Å^-1: an eighth, a fifteenth and a seventieth of the work.
 `default` is what this package chooses by itself at the same volumes; where it finds a moment, the
 all-electron average, which has none, is no reference, and the crystal is left out of the medians. To see
 which choice of it matters, `fermi-dirac`, `narrow`, `dense` and `high` change one: the smearing to the study's,
@@ -44,16 +44,19 @@ DATA = SHARED / "data" / "acwf_eos"
 PSEUDOS = SHARED / "pseudos" / "pseudodojo_pbe_sr_v0.4.1_standard.tar.xz"
 RESULTS = Path(__file__).with_name("acwf_results.json")
 REFERENCE = "AE-average"
+STRAIN = 0.06
+SMALLEST = (1 - STRAIN) ** (1 / 3)
+"""Length of the smallest cell over that of the middle one, whose mesh a workflow here takes."""
 REFERENCE_PROTOCOL = {
     "accuracy": "high",
-    "kdist": 0.06,
+    "kdist": 0.06 * SMALLEST,
     "smearing": "fermi-dirac",
     "degauss_ry": 0.0045,
     "spin": "none",
     "conv_thr_ry_per_atom": 1e-10,
 }
 TRIAL = {"ecutwfc_ry": 24, "kdist": 0.4, "conv_thr_ry_per_atom": 1e-7, "spin": "none"}
-COMMON = {"eos_points": 7, "eos_strain": 0.06, "eos_recentre": False, "relax_atoms": False}
+COMMON = {"eos_points": 7, "eos_strain": STRAIN, "eos_recentre": False, "relax_atoms": False}
 VARIANTS = {
     "fermi-dirac": {"smearing": "fermi-dirac", "degauss_ry": 0.0045},
     "narrow": {"degauss_ry": 0.005},
@@ -63,7 +66,7 @@ VARIANTS = {
 """The default with one choice changed."""
 PROTOCOLS = {
     "reference": REFERENCE_PROTOCOL,
-    "coarse": REFERENCE_PROTOCOL | {"kdist": 0.12},  # and COARSER
+    "coarse": REFERENCE_PROTOCOL | {"kdist": 0.12},  # or COARSER
     "default": {},
     **VARIANTS,
     "trial": TRIAL,
