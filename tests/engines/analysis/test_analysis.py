@@ -12,6 +12,7 @@ from nanoos.engines.analysis import (
     Trajectory,
     analyze,
     block_average,
+    diffusion,
     diffusion_coefficient,
     first_shell,
     mean_squared_displacement,
@@ -134,6 +135,17 @@ def test_msd_is_the_definition():
         direct = np.mean(np.sum((free[lag:] - free[: 60 - lag]) ** 2, axis=2))
         assert found.msd_a2["Ar"][lag] == pytest.approx(direct, abs=1e-9)
         assert found.lags_fs[lag] == 2.0 * lag
+
+
+def test_msd_of_elements_and_of_all_in_pieces(monkeypatch):
+    monkeypatch.setattr(diffusion, "_NUMBERS_AT_ONCE", 40 * 4)
+    species = ("Li", "O", "O", "O", "Li", "O")
+    run = trajectory(50 + walk(40, 6, 0.3), species=species)
+    free, found = run.without_drift(), mean_squared_displacement(run)
+    squares = np.mean(np.sum((free[3:] - free[:-3]) ** 2, axis=2), axis=0)
+    assert found.msd_a2["total"][3] == pytest.approx(squares.mean())
+    assert found.msd_a2["Li"][3] == pytest.approx(squares[[0, 4]].mean())
+    assert found.msd_a2["O"][3] == pytest.approx(squares[[1, 2, 3, 5]].mean())
 
 
 def test_diffusion_of_a_random_walk_is_known():
