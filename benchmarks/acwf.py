@@ -46,7 +46,7 @@ RESULTS = Path(__file__).with_name("acwf_results.json")
 REFERENCE = "AE-average"
 STRAIN = 0.06
 SMALLEST = (1 - STRAIN) ** (1 / 3)
-"""Length of the smallest cell over that of the middle one, whose mesh a workflow here takes."""
+"""Length of the smallest cell over that of the middle one, for which a workflow here chooses the mesh."""
 REFERENCE_PROTOCOL = {
     "accuracy": "high",
     "kdist": 0.06 * SMALLEST,
