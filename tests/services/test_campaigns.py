@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from nanoos.core.errors import (
     ConfigError,
     ConflictError,
+    EngineError,
     ForbiddenError,
     InvalidInputError,
     NotFoundError,
@@ -128,6 +129,34 @@ def test_a_campaign_on_other_files_simulates_anew(services, drain, monkeypatch):
     assert [simulations(), simulations()] == [3, 3]
     monkeypatch.setattr(LennardJonesEngine, "fingerprint", lambda *_: {"my.sw": "1" * 64})
     assert [simulations(), simulations()] == [6, 6]
+
+
+def test_what_failed_before_a_campaign_is_simulated_again_once(services, drain, monkeypatch):
+    def campaign():
+        created = services.campaigns.create(config(), ME)
+        services.campaigns.run(created.id, ME)
+        drain(services)
+        with services.database.read() as session:
+            attempts = session.scalars(
+                select(JobTable.attempt).where(JobTable.kind == "simulation")
+            ).all()
+        return services.campaigns.get(created.id, ME), sorted(attempts)
+
+    def missing(*_args, **_kwargs):
+        raise EngineError("The program is not installed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LennardJonesEngine, "execute", missing)
+        first, attempts = campaign()
+    assert first.state == "failed"
+    assert set(attempts) == {1}, "a campaign and its baseline share their failures"
+
+    second, _ = campaign()
+    assert second.state == "completed"
+    candidates = services.campaigns.candidates(second.id, ME)
+    assert {c.state for c in candidates} == {"simulated"}
+    again = services.campaigns.candidates(first.id, ME)
+    assert {c.state for c in again} == {"simulated"}, "they are the same simulations"
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 4, 9, 13, 20])

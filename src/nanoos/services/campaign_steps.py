@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from nanoos.db import (
@@ -198,6 +198,7 @@ def _write_iteration(
             owner_id=snapshot.owner_id,
             priority=0 if snapshot.is_baseline else 1,
         )
+        _retry_failure_of_others(services, session, row, simulation)
         candidate = CandidateTable(
             campaign_id=row.id,
             iteration_number=number,
@@ -219,6 +220,31 @@ def _write_iteration(
         row.steps_granted -= 1
     session.flush()
     wake(session, row.id)
+
+
+def _retry_failure_of_others(
+    services: Services, session: Session, row: CampaignTable, simulation: SimulationTable
+) -> None:
+    """Queue a simulation again that had failed or was cancelled before this campaign.
+
+    What was missing then (a program, space on the disk) may be there now. A failure of this
+    campaign or of its baseline is the outcome for both.
+    """
+    origin = row.baseline_of_id or row.id
+    own = session.scalar(
+        select(func.count())
+        .select_from(CandidateTable)
+        .join(CampaignTable, CampaignTable.id == CandidateTable.campaign_id)
+        .where(
+            or_(CampaignTable.id == origin, CampaignTable.baseline_of_id == origin),
+            or_(
+                CandidateTable.simulation_id == simulation.id,
+                CandidateTable.cross_check_simulation_id == simulation.id,
+            ),
+        )
+    )
+    if not own:
+        services.jobs.retry_in(session, simulation.job_id)
 
 
 def _apply_if_ended(
@@ -280,6 +306,7 @@ def _finish(services: Services, snapshot: CampaignSnapshot, reason: str) -> JobO
                 owner_id=snapshot.owner_id,
                 priority=1,
             )
+            _retry_failure_of_others(services, session, row, simulation)
             candidate.cross_check_simulation_id = simulation.id
             _apply_if_ended(session, candidate, simulation)
         session.flush()
