@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nanoos.engines.espresso.orientation import orientation
+from nanoos.core.errors import InvalidInputError
+from nanoos.engines.espresso.orientation import check_plane, orientation
 from nanoos.structures import Structure
 
 A = 4.21
@@ -61,6 +62,26 @@ def test_what_shows_all_of_it_stays_as_it_is():
     found = orientation(structure)
     assert not found.turned
     assert found.to_pw(structure) is structure
+
+
+def test_a_plane_keeps_its_axes():
+    cubic, _ = crystal("fcc, third vector along z")
+    assert orientation(cubic).turned
+    assert not orientation(cubic, keep=True).turned
+    structure = Structure(
+        lattice=np.array([[1.6, 2.4, 0], [-1.6, 2.4, 0], [0, 0, 20.0]]),
+        species=("C", "O"),
+        frac_coords=np.array([[0.1, 0.1, 0.5], [0.4, 0.4, 0.55]]),
+    )
+    check_plane(structure)
+    for lattice in (
+        structure.lattice[[2, 0, 1]],  # the vacuum along a
+        structure.lattice[:, [2, 0, 1]],  # the vacuum along x
+        structure.lattice + np.diag([2.0, 0, 0])[[1, 2, 0]],  # c not upright
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            check_plane(structure.with_lattice(lattice))
+        assert caught.value.error_code == "plane_not_xy"
 
 
 def test_a_crystal_without_symmetry_stays_as_it_is():

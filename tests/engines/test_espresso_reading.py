@@ -10,6 +10,7 @@ import pytest
 
 from nanoos.core.errors import ConfigError, EngineError, InvalidInputError, UnavailableError
 from nanoos.core.units import RYDBERG_EV
+from nanoos.engines.commands import counted_processes, processes_of
 from nanoos.engines.espresso import failures, program
 from nanoos.engines.espresso.dos import density_of_states
 from nanoos.engines.espresso.gap import band_gap
@@ -136,10 +137,13 @@ def test_an_error_is_passed_on_in_its_words(tmp_path):
     [
         ("Fortran runtime error: No space left on device", 2, "disk_full"),
         ("", -9, "killed"),
+        ("mpirun noticed that process rank 1 exited on signal 9 (Killed).", 137, "killed"),
+        ("YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)", 9, "killed"),
+        ("srun: error: task 0: Terminated", 143, "killed"),
         ("No module named qepy", 1, "no_pw"),
         ("something odd", 3, "qe_failed"),
     ],
-    ids=["disk", "killed", "module", "other"],
+    ids=["disk", "killed", "mpirun", "mpiexec", "srun", "module", "other"],
 )
 @pytest.mark.parametrize("resumable", [True, False])
 def test_other_ends_have_their_codes(tmp_path, said, code, expected, resumable):
@@ -251,6 +255,50 @@ def test_paths_name_their_points():
 def _no_command():
     yield
     program.set_command(None)
+
+
+@pytest.mark.parametrize(
+    ("command", "counted", "taken"),
+    [
+        ("pw.x", None, 1),
+        ("/opt/run_qe.sh -n 4", None, 1),
+        ("mpirun -np 4 pw.x", 4, 4),
+        ("/usr/bin/mpiexec --np 8 pw.x -nk 2", 8, 8),
+        ("env A=1 mpirun -c 4 pw.x", 4, 4),
+        ("srun -n8 pw.x", 8, 8),
+        ("srun -c 2 -n 8 pw.x", 8, 8),
+        ("srun --ntasks=64 --cpus-per-task=2 pw.x", 64, 64),
+        ("srun --ntasks 64 pw.x", 64, 64),
+        ("srun -c 2 pw.x", None, os.cpu_count()),
+    ],
+)
+def test_processes_are_counted(monkeypatch, command, counted, taken):
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    words = command.split()
+    assert (counted_processes(words), processes_of(words)) == (counted, taken)
+    monkeypatch.setenv("SLURM_NTASKS", "16")
+    launched = any("run" in word or "exec" in word for word in words) and ".sh" not in command
+    assert processes_of(words) == (counted or 16 if launched else taken)
+
+
+@pytest.mark.parametrize(
+    ("command", "pools", "fits"),
+    [
+        ("mpirun -np 4 pw.x", 2, True),
+        ("mpirun -np 4 pw.x", 3, False),
+        ("mpirun -np 4 pw.x", 8, False),
+        ("run_qe.sh", 8, True),
+    ],
+)
+def test_pools_divide_the_processes(command, pools, fits):
+    words = tuple(command.split())
+    asked = program.EspressoProgram(command=words, origin="setting", processes=1)
+    if fits:
+        asked.check_pools(pools)
+        return
+    with pytest.raises(InvalidInputError) as caught:
+        asked.check_pools(pools)
+    assert caught.value.error_code == "too_many_pools"
 
 
 @pytest.mark.usefixtures("_no_command")

@@ -22,6 +22,7 @@ _FAULTS: Final = (
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT),
     *(signal.SIGFPE, signal.SIGILL),
 )
+_SHELL_BASE: Final = 128
 _DISK_WORDS: Final = ("No space left on device", "Disk quota exceeded")
 
 
@@ -150,13 +151,26 @@ def disk_full(program: str, *, goes_on: str = "") -> TransientError:
     )
 
 
-def killed(program: str, code: int, *, where: str = "", resumable: bool) -> TransientError:
-    """The error of a program that a signal ended, of exit code ``code`` below zero."""
+def signal_of(code: int) -> int | None:
+    """The signal that ended a program, also one that ``mpirun`` or a shell started; None: it ended.
+
+    A launcher whose process was killed by signal n ends with 128 + n, that of MPICH with n; no
+    program that is run here has exit codes 9 or 15 of its own.
+    """
+    if code < 0:
+        return -code
+    if _SHELL_BASE < code <= _SHELL_BASE + signal.NSIG:
+        return code - _SHELL_BASE
+    return code if code in {signal.SIGKILL, signal.SIGTERM} else None
+
+
+def killed(program: str, number: int, *, where: str = "", resumable: bool) -> TransientError:
+    """The error of a program that a signal of that number ended."""
     again = "; the run can be taken up again" if resumable else ""
     return TransientError(
-        f"{program} was ended from outside (signal {-code}){where}.",
+        f"{program} was ended from outside (signal {number}){where}.",
         hint=f"Signal 9 often means that memory ran out{again}.",
-        details={"signal": -code},
+        details={"signal": number},
         code="killed",
     )
 

@@ -29,6 +29,7 @@ from nanoos.engines.espresso.choices import choose
 from nanoos.engines.espresso.convergence import refuse_molecules
 from nanoos.engines.espresso.cost import refuse_costly_workflow, workflow_seconds
 from nanoos.engines.espresso.input_file import pw_input
+from nanoos.engines.espresso.orientation import check_plane
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
     DosParameters,
@@ -99,7 +100,9 @@ class EspressoEngine(Engine[EspressoParameters]):
         """Check parameters, cell, pseudopotentials, program and size."""
         checked = self._checked(structure, parameters)
         choices = choose(structure, checked, get_family(checked.family))
-        refuse_costly_workflow(structure, checked, choices, find_program().processes)
+        program = find_program()
+        program.check_pools(checked.nk)
+        refuse_costly_workflow(structure, checked, choices, program.processes)
         return checked
 
     def _checked(self, structure: Structure, parameters: Mapping[str, Any]) -> EspressoParameters:
@@ -111,6 +114,8 @@ class EspressoEngine(Engine[EspressoParameters]):
             path_points(structure, checked.path, checked.band_points)
         if isinstance(checked, KpointConvergenceParameters):
             refuse_molecules(structure)
+        if checked.in_plane:
+            check_plane(structure)
         return checked
 
     def fingerprint(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from nanoos.core.errors import EngineError, NanoosError, UnavailableError
-from nanoos.engines.child_process import disk_full, disk_is_full, killed, last_lines
+from nanoos.engines.child_process import disk_full, disk_is_full, killed, last_lines, signal_of
 from nanoos.engines.espresso.stdout import PwOutput
 
 _EIGENSOLVER_ROUTINES: Final = frozenset(
@@ -22,7 +22,8 @@ _HINTS: Final = {
     "check_atoms": "Two atoms lie on each other.",
     "iosys": "See the input file beside the output.",
     "scale_h": "The cell became much larger than at the start: begin from a better cell.",
-    "d_mpi": "There are more processes or pools than k-points.",
+    "divide_et_impera": "There are more pools (nk) or processes than k-points.",
+    "mp_start_pools": "nk must divide the number of processes of NANO_OS_QE_COMMAND.",
 }
 
 
@@ -51,8 +52,8 @@ def failure(
             details={"routine": routine, "message": text},
             code="qe_failed",
         )
-    if code < 0:
-        return killed("pw.x", code, resumable=resumable)
+    if (number := signal_of(code)) is not None:
+        return killed("pw.x", number, resumable=resumable)
     if "No module named" in said or "No such file or directory" in said:
         return UnavailableError(
             f"pw.x did not start: {said}",

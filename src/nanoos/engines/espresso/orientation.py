@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from nanoos.core.errors import InvalidInputError
 from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
 from nanoos.engines.espresso.stdout import IonicStep
@@ -97,14 +98,34 @@ class Orientation:
         return np.asarray(self.rotation @ tensor @ self.rotation.T)
 
 
-def orientation(structure: Structure) -> Orientation:
+def check_plane(structure: Structure) -> None:
+    """Refuse a cell whose plane is not that of x and y, which ``2Dxy`` relaxes.
+
+    Raises:
+        InvalidInputError: code ``plane_not_xy``.
+    """
+    a, b, c = structure.lattice / np.linalg.norm(structure.lattice, axis=1)[:, None]
+    if max(abs(a[2]), abs(b[2]), abs(c[0]), abs(c[1])) > _SAME:
+        raise InvalidInputError(
+            "2Dxy relaxes a and b in the plane of x and y, and this cell has them elsewhere, or its c "
+            "not along z.",
+            hint="Turn the layer: a and b in the plane, the vacuum along c and z.",
+            code="plane_not_xy",
+        )
+
+
+def orientation(structure: Structure, *, keep: bool = False) -> Orientation:
     """The standard orientation of the lattice where that shows pw.x more, else the one given.
+
+    Args:
+        structure: The crystal.
+        keep: Leave it as it is given, because its axes have a meaning.
 
     Ref: the standard orientation is spglib's, DOI 10.1080/27660400.2024.2384822.
     """
     found = symmetry_dataset(structure)
     as_given = Orientation(rotation=np.eye(3), operations=1, operations_before=1)
-    if found is None:
+    if found is None or keep:
         return as_given
     columns = structure.lattice.T
     rotations = columns @ found.rotations @ np.linalg.inv(columns)

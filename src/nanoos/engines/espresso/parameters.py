@@ -33,7 +33,7 @@ class EspressoParameters(DftParameters):
     degauss_ry: float | None = Field(default=None, gt=0, le=0.2)
     """Width of the smearing, Ry."""
     nbnd: int | None = Field(default=None, ge=1, le=20_000)
-    """Bands; None: a fifth more than are filled, at least four more."""
+    """Bands; None: a fifth more than are filled, at least four more, for either spin."""
     conv_thr_ry_per_atom: float = Field(default=1e-9, ge=1e-14, le=1e-3)
     """SCF is converged when the estimated error of the energy is below this, Ry per atom."""
     mixing_beta: float | None = Field(default=None, gt=0, le=1)
@@ -41,7 +41,7 @@ class EspressoParameters(DftParameters):
     remedies: Literal["all", "numerical", "none"] = "all"
     """What is tried when an SCF does not converge; ``numerical`` never changes the smearing."""
     nk: int = Field(default=1, ge=1, le=1024)
-    """Pools of k-points (``-nk``): needs as many processes in NANO_OS_QE_COMMAND."""
+    """Pools of k-points (``-nk``): divides the processes of NANO_OS_QE_COMMAND."""
     checkpoint_minutes: float = Field(default=60.0, ge=0.02, le=100_000)
     """pw.x is stopped cleanly so often and goes on from what it saved."""
 
@@ -56,6 +56,11 @@ class EspressoParameters(DftParameters):
         ):
             raise ValueError("ecutrho_ry is at least four times ecutwfc_ry")
         return self
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether the axes have a meaning: only the cell in the plane of x and y moves."""
+        return False
 
 
 class ScfParameters(EspressoParameters):
@@ -90,7 +95,12 @@ class VcRelaxParameters(_Relaxing):
     pressure_tolerance_gpa: float = Field(default=0.1, gt=0, le=10)
     """How far each component of the stress may be from it."""
     cell_freedom: Literal["all", "volume", "shape", "2Dxy"] = "all"
-    """What of the cell moves: everything, its volume, its shape, or only in the plane."""
+    """What of the cell moves: everything, its volume, its shape, or only in the plane of x and y."""
+
+    @property
+    def in_plane(self) -> bool:
+        """See :class:`EspressoParameters`."""
+        return self.cell_freedom == "2Dxy"
 
 
 class NscfParameters(EspressoParameters):
@@ -98,7 +108,7 @@ class NscfParameters(EspressoParameters):
 
     workflow: Literal["nscf"] = "nscf"
     dense_kdist: float | None = Field(default=None, gt=0.01, le=3)
-    """Spacing of the dense mesh, Å^-1; None: half of that of the SCF."""
+    """Spacing of the dense mesh, Å^-1; None: twice the divisions of the SCF."""
 
 
 class DosParameters(EspressoParameters):
@@ -106,7 +116,7 @@ class DosParameters(EspressoParameters):
 
     workflow: Literal["dos"] = "dos"
     dense_kdist: float | None = Field(default=None, gt=0.01, le=3)
-    """Spacing of the dense mesh, Å^-1; None: half of that of the SCF."""
+    """Spacing of the dense mesh, Å^-1; None: twice the divisions of the SCF."""
     dos_width_ev: float = Field(default=0.1, gt=0.001, le=2)
     """Standard deviation of the Gaussian that stands for a state, eV."""
     dos_step_ev: float = Field(default=0.02, gt=0.0005, le=1)

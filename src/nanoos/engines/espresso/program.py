@@ -5,8 +5,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from nanoos.core.errors import UnavailableError
-from nanoos.engines.commands import command_words, processes_of
+from nanoos.core.errors import InvalidInputError, UnavailableError
+from nanoos.engines.commands import command_words, counted_processes, processes_of
 from nanoos.tools import tool_environments
 
 INSTALL_HINT: Final = (
@@ -23,12 +23,27 @@ class EspressoProgram:
     Attributes:
         command: Without its own arguments.
         origin: Who named it.
-        processes: How many an ``mpirun`` in the command starts, as far as it says.
+        processes: How many it starts, as far as it says.
     """
 
     command: tuple[str, ...]
     origin: Literal["setting", "path", "tool"]
     processes: int
+
+    def check_pools(self, pools: int) -> None:
+        """Refuse more pools of k-points than there are processes, where their number is known.
+
+        Raises:
+            InvalidInputError: code ``too_many_pools``.
+        """
+        counted = counted_processes(self.command) if self.origin == "setting" else 1
+        if counted is None or (pools <= counted and counted % pools == 0):
+            return
+        raise InvalidInputError(
+            f"nk is {pools}: the processes of pw.x, {counted}, cannot be divided into so many pools.",
+            hint="Leave nk out, or start more in NANO_OS_QE_COMMAND, as in: mpirun -np 4 pw.x",
+            code="too_many_pools",
+        )
 
     def arguments(self, input_name: str, pools: int) -> list[str]:
         """The whole command line for an input file."""

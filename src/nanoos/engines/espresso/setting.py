@@ -34,7 +34,8 @@ def setting_of(
     structure: Structure, parameters: EspressoParameters, input_dir: Path, output_dir: Path
 ) -> Setting:
     """What the rules make of a crystal and its parameters; errors as of ``choose``."""
-    family, turning = get_family(parameters.family), orientation(structure)
+    family = get_family(parameters.family)
+    turning = orientation(structure, keep=parameters.in_plane)
     return Setting(
         structure=structure,
         parameters=parameters,

@@ -18,6 +18,7 @@ from nanoos.engines.child_process import (
     follow,
     killed,
     last_lines,
+    signal_of,
 )
 from nanoos.engines.lammps.logs import ThermoReader
 from nanoos.engines.telling import tell_written
@@ -184,8 +185,8 @@ def _failure(attempt: Attempt, reader: ThermoReader, code: int) -> NanoosError:
             hint="Set NANO_OS_LAMMPS_COMMAND to a LAMMPS that was built with it.",
             code="missing_style",
         )
-    if code < 0:
-        return killed("LAMMPS", code, where=f" at step {reader.step}", resumable=saved)
+    if (number := signal_of(code)) is not None:
+        return killed("LAMMPS", number, where=f" at step {reader.step}", resumable=saved)
     return EngineError(
         f"LAMMPS stopped at step {reader.step}: {said or f'exit code {code}'}",
         hint=f"See {attempt.log.name} and {OUTPUT_FILE} of the run.",

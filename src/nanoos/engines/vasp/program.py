@@ -23,7 +23,7 @@ class VaspProgram:
 
     Attributes:
         command: It takes no arguments of its own.
-        processes: How many an ``mpirun`` in the command starts, as far as it says.
+        processes: How many it starts, as far as it says.
     """
 
     command: tuple[str, ...]

@@ -18,6 +18,7 @@ from nanoos.engines.child_process import (
     follow,
     killed,
     last_lines,
+    signal_of,
 )
 from nanoos.engines.vasp.program import COMMAND_HINT, VaspProgram
 
@@ -161,8 +162,8 @@ def _failure(start: Start, code: int) -> NanoosError | None:
         )
     if code == 0:
         return None
-    if code < 0:
-        return killed("VASP", code, resumable=False)
+    if (number := signal_of(code)) is not None:
+        return killed("VASP", number, resumable=False)
     if "No such file or directory" in said or "error while loading shared libraries" in said:
         return UnavailableError(f"VASP did not start: {said}", hint=COMMAND_HINT, code="no_vasp")
     return EngineError(
