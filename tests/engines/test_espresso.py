@@ -498,6 +498,29 @@ def test_what_was_asked_for_stays_without_a_gap(given, engine, tmp_path):
     assert not (tmp_path / "output" / "metal-scf.in").exists()
 
 
+@pytest.mark.parametrize(
+    ("nbnd", "moment"), [(None, 10.0), pytest.param(25, 8.0, marks=pytest.mark.slow)]
+)
+def test_high_spins_have_their_bands(nbnd, moment, engine, tmp_path):
+    """Of its own pw.x takes 25 bands, which hold a moment of 8, and 0.3 eV/atom too high an energy."""
+    oxide = Structure(
+        lattice=[[2.22, 2.22, 0], [-2.22, 2.22, 0], [0, 0, 4.44]],
+        species=("Mn", "Mn", "O", "O"),
+        frac_coords=[[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0, 0, 0.5]],
+    )
+    given = {
+        "ecutwfc_ry": 40,
+        "kmesh": [1, 1, 1],
+        "conv_thr_ry_per_atom": 1e-6,
+        "degauss_ry": 0.005,
+        "remedies": "none",
+        "nbnd": nbnd,
+    }
+    result = engine.run(oxide, given, tmp_path)
+    assert result.values["total_magnetization_bohr"] == pytest.approx(moment, abs=0.1)
+    assert any("highest band is not empty" in text for text in result.warnings) == bool(nbnd)
+
+
 def test_a_metal_that_takes_too_long_is_a_failure_with_what_was_found(
     engine, tmp_path, monkeypatch
 ):

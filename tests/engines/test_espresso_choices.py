@@ -17,7 +17,9 @@ from nanoos.engines.espresso.choices import (
 from nanoos.engines.espresso.estimate import estimate, irreducible_points
 from nanoos.engines.espresso.input_file import PwTask, pw_input, starting_magnetizations
 from nanoos.engines.espresso.parameters import EspressoParameters, ScfParameters
+from nanoos.engines.espresso.plan import Plan
 from nanoos.engines.espresso.remedies import ladder
+from nanoos.engines.espresso.workflows import dense_mesh
 from nanoos.pseudopotentials import Cutoffs, FamilyInfo, Pseudopotential, PseudopotentialFamily
 from nanoos.structures import Structure
 from nanoos.testing.crystals import rocksalt
@@ -203,6 +205,37 @@ def test_magnetic_elements_start_polarised(family):
     assert given.species[0].moment == 2.0
     with pytest.raises(InvalidInputError, match="no Co"):
         choose(rocksalt(4.3, "Fe", "O"), ScfParameters(magnetic_moments={"Co": 2}), family)
+
+
+@pytest.mark.parametrize(("moment", "bands"), [(0.5, 16), (4.0, 17), (5.0, 18)])
+def test_the_bands_hold_the_majority_spin(family, moment, bands):
+    oxide = rocksalt(4.3, "Fe", "O")  # of its 22 electrons 11 fill bands of both spins
+    given = ScfParameters(mesh_from="rule", magnetic_moments={"Fe": moment})
+    chosen = choose(oxide, given, family)
+    assert chosen.nbnd == bands
+    assert "majority" in chosen.reasons["nbnd"]
+    task = PwTask(calculation="scf", structure=oxide, choices=chosen, pseudos={})
+    (more,) = (
+        r.changes["system"]["nbnd"] for r in ladder(task, "unconverged", "all") if "bands" in r.name
+    )
+    assert more > bands
+    own = choose(oxide, given.model_copy(update={"nbnd": 14}), family)
+    assert own.nbnd == 14
+    assert "nbnd" not in own.reasons
+
+
+@pytest.mark.parametrize(
+    ("vacuum_a", "shift", "dense"), [(0, (0, 0, 0), (16, 16, 8)), (15, (1, 1, 0), (16, 16, 1))]
+)
+def test_the_dense_mesh_has_the_points_of_the_first(family, vacuum_a, shift, dense):
+    layer = Structure(
+        lattice=np.diag([3.0, 3.0, 4.0 + vacuum_a]), species=("Al",), frac_coords=np.zeros((1, 3))
+    )
+    given = ScfParameters(kmesh=(8, 8, 1 if vacuum_a else 4), kshift=shift)
+    chosen = choose(layer, given, family)
+    task = PwTask(calculation="scf", structure=layer, choices=chosen, pseudos={})
+    plan = Plan(structure=layer, choices=chosen, task=task, run=None)
+    assert dense_mesh(plan, None) == dense
 
 
 def test_moments_of_sites_make_kinds_of_atoms(family):

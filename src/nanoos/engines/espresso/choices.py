@@ -9,6 +9,7 @@ insulators.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from math import ceil
 from typing import Any, Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
@@ -150,6 +151,9 @@ def choose(
         if nbnd is None:
             nbnd = _enough_bands(n_electrons)
             reasons["nbnd"] = "a fifth more than are filled, at least four, so that a gap is seen"
+    elif polarised and nbnd is None:
+        nbnd = _bands_of_spins(n_electrons, sum(abs(moment) for moment in moments))
+        reasons["nbnd"] = "enough for the majority spin if all moments are parallel"
     if nbnd is not None and nbnd < n_electrons / 2:
         raise InvalidInputError(
             f"{nbnd} bands do not hold {n_electrons:g} electrons.",
@@ -385,6 +389,13 @@ def _species(
     index = {kind: i for i, kind in enumerate(kinds)}
     sites = tuple(index[pair] for pair in zip(structure.species, moments, strict=True))
     return tuple(species), sites
+
+
+def _bands_of_spins(n_electrons: float, moment: float) -> int:
+    """Bands for both spins; pw.x counts its own without the moment (PW/src/setup.f90)."""
+    majority = ceil((n_electrons + moment) / 2)
+    own = max(round(0.6 * n_electrons), ceil(n_electrons / 2) + 4)
+    return max(own, majority + max(4, ceil(majority / 10)))
 
 
 def _enough_bands(n_electrons: float) -> int:

@@ -19,6 +19,7 @@ TRAJECTORY_FILE: Final = "trajectory.extxyz"
 CONVERGENCE_FILE: Final = "convergence.csv"
 _FADED_MOMENT: Final = 0.02
 _BLURRED: Final = 0.99
+_EMPTY: Final = 1e-3
 
 
 def write(
@@ -133,6 +134,11 @@ def _warnings(finding: Finding, choices: Choices) -> tuple[str, ...]:
             found.append(f"{stage.name}: the smearing was widened, which changes its energy.")
     if choices.polarised and (final.xml.absolute_magnetization or 0.0) < _FADED_MOMENT:
         found.append("The moments faded: the crystal is not magnetic from this start.")
+    if choices.smearing is not None and final.xml.bands.occupations[:, :, -1].max() > _EMPTY:
+        found.append(
+            "The highest band is not empty, so that states may be missing above it: set nbnd to "
+            f"more than {final.xml.bands.energies_ev.shape[2]}."
+        )
     gap = finding.gap
     if gap is not None and not gap.metal:
         lowest = _least_filled(finding)

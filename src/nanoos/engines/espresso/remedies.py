@@ -91,7 +91,7 @@ def _mixing(task: PwTask) -> tuple[Remedy, ...]:
 
 def _bands(task: PwTask) -> Remedy:
     filled = task.choices.n_electrons / 2
-    more = max(int(_MORE_BANDS * filled), int(filled) + 8)
+    more = max(int(_MORE_BANDS * filled), int(filled) + 8, (task.choices.nbnd or 0) + 4)
     return Remedy(name=f"{more} bands", changes={"system": {"nbnd": more}})
 
 

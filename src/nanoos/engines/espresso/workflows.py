@@ -1,6 +1,7 @@
 """The workflows: which stages, and what is made of them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,12 +26,11 @@ from nanoos.engines.espresso.plan import Finding, Plan
 from nanoos.engines.espresso.stage_run import StageResult
 from nanoos.engines.mlip.birch_murnaghan import fit_birch_murnaghan, fit_picture
 from nanoos.engines.mlip.freedom import symmetry_freedom
-from nanoos.kpoints.mesh import mesh_of
+from nanoos.kpoints.mesh import mesh_of, vacuum_directions
 from nanoos.structures import Structure
 from nanoos.structures.symmetry import analyze_symmetry
 
 _RECENTRE: Final = 0.4
-_DENSE: Final = 0.5
 _BAND_THRESHOLD_RY: Final = 1e-8
 """pw.x converges eigenvalues at given density to a tenth of this."""
 KBAR_PER_EV_A3: Final = 10 * GPA_PER_EV_A3
@@ -92,13 +92,14 @@ def run_nscf(plan: Plan, parameters: NscfParameters | DosParameters) -> Finding:
     scf = plan.run("scf", plan.task, 0.6, keep_density=True)
     mesh = dense_mesh(plan, parameters.dense_kdist)
     nscf = plan.run("nscf", _bandwise(plan, "nscf", mesh=mesh), 0.4)
-    gap = band_gap(nscf.xml.bands, nscf.xml.n_electrons, scf.xml.total_magnetization)
+    on_dense = band_gap(nscf.xml.bands, nscf.xml.n_electrons, scf.xml.total_magnetization)
     words = "x".join(str(n) for n in mesh)
+    gap, where = _narrower((on_dense, f"dense mesh {words}"), (gap_of(scf), _mesh_words(plan)))
     return Finding(
         final=scf,
         stages=(scf, nscf),
         gap=gap,
-        labels={"gap_from": f"dense mesh {words}", "dense_mesh": words},
+        labels={"gap_from": where, "dense_mesh": words},
         values={} if nscf.xml.fermi_ev is None else {"fermi_level_ev": nscf.xml.fermi_ev},
     )
 
@@ -133,8 +134,7 @@ def run_bands(plan: Plan, parameters: BandsParameters) -> Finding:
     stage = plan.run("bands", _bandwise(plan, "bands", kpoints=path.kpoints), 0.4)
     magnetization = scf.xml.total_magnetization
     on_path = band_gap(stage.xml.bands, stage.xml.n_electrons, magnetization)
-    on_mesh = band_gap(scf.xml.bands, scf.xml.n_electrons, magnetization)
-    gap, where = _narrower(on_path, on_mesh)
+    gap, where = _narrower((on_path, "path"), (gap_of(scf), "SCF mesh"))
     labels = {"path": path.name, "gap_from": f"{where} ({path.name}; {_mesh_words(plan)})"}
     if gap is not None and gap.valence_k is not None and gap.conduction_k is not None:
         labels["valence_top_at"] = label_of(gap.valence_k, path)
@@ -288,13 +288,14 @@ def relaxing(
 
 
 def dense_mesh(plan: Plan, kdist: float | None) -> tuple[int, int, int]:
-    """The mesh of an nscf: by its own spacing, else twice as dense as that of the SCF."""
+    """The mesh of an nscf: by its own spacing, else with every point of the SCF and those between."""
     if kdist is not None:
         return mesh_of(plan.structure, kdist).divisions
-    if plan.choices.kdist is not None:
-        return mesh_of(plan.structure, _DENSE * plan.choices.kdist).divisions
-    a, b, c = plan.choices.mesh
-    return 2 * a, 2 * b, 2 * c
+    a, b, c = (
+        n if empty else 2 * n
+        for n, empty in zip(plan.choices.mesh, vacuum_directions(plan.structure), strict=True)
+    )
+    return a, b, c
 
 
 def _bandwise(
@@ -306,11 +307,14 @@ def _bandwise(
 ) -> PwTask:
     """An nscf or bands task with empty bands enough to see a gap."""
     filled = -(-round(plan.choices.n_electrons) // 2)
-    bands = plan.choices.nbnd or filled + max(4, -(-filled // 3))
+    bands = filled + max(4, -(-filled // 3))
+    if plan.choices.nbnd is not None:
+        by_rule = "nbnd" in plan.choices.reasons
+        bands = max(bands, plan.choices.nbnd) if by_rule else plan.choices.nbnd
     task = PwTask(
         calculation=calculation,
         structure=plan.structure,
-        choices=plan.choices,
+        choices=replace(plan.choices, shift=(0, 0, 0)),  # twice a moved mesh has its points so
         pseudos=plan.task.pseudos,
         pseudo_dir=plan.task.pseudo_dir,
         outdir=plan.task.outdir,
@@ -358,10 +362,14 @@ def gap_of(stage: StageResult) -> BandGap | None:
     return band_gap(stage.xml.bands, stage.xml.n_electrons, stage.xml.total_magnetization)
 
 
-def _narrower(on_path: BandGap | None, on_mesh: BandGap | None) -> tuple[BandGap | None, str]:
-    if on_path is None or (on_mesh is not None and on_mesh.gap_ev < on_path.gap_ev):
-        return on_mesh, "SCF mesh"
-    return on_path, "path"
+_Seen = tuple[BandGap | None, str]
+
+
+def _narrower(one: _Seen, other: _Seen) -> _Seen:
+    """Of two gaps with where they were seen; the first where they are equal."""
+    if one[0] is None or (other[0] is not None and other[0].gap_ev < one[0].gap_ev):
+        return other
+    return one
 
 
 def _mesh_words(plan: Plan) -> str:
@@ -369,8 +377,6 @@ def _mesh_words(plan: Plan) -> str:
 
 
 def _with(found: Finding, **changes: Any) -> Finding:
-    from dataclasses import replace
-
     if "values" in changes:
         changes["values"] = {**found.values, **changes["values"]}
     if "series" in changes:
