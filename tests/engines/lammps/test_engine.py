@@ -23,8 +23,11 @@ from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import ENGINES, get_engine
 from nanoos.engines.analysis import PairCounts
 from nanoos.engines.lammps import following
+from nanoos.engines.lammps.interactions import interactions
 from nanoos.engines.lammps.logs import read_log
+from nanoos.engines.lammps.parameters import MLPotentialConfig, NVTParameters
 from nanoos.engines.lammps.program import find_program, set_program
+from nanoos.engines.lammps.script import input_script, resume_script
 from nanoos.structures import Structure
 from nanoos.testing import EngineContract
 from nanoos.testing.crystals import perturbed
@@ -412,6 +415,25 @@ def test_refused_before_anything_is_written(engine, tmp_path, parameters, error,
         engine.run(fcc(), {"workflow": "MD_NVT_LAMMPS", **parameters}, tmp_path)
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nequip_is_run_with_newton_off(tmp_path, monkeypatch):
+    (tmp_path / "cu.nequip.pth").write_bytes(b"weights")
+    monkeypatch.setenv("NANO_OS_LAMMPS_POTENTIAL_DIR", str(tmp_path))
+    config = MLPotentialConfig(
+        descriptor_type="NequIP", elements=["Cu"], files={"coefficients": "cu.nequip.pth"}
+    )
+    parameters = NVTParameters(ml_potential_config=config)
+    scripts = [
+        input_script(fcc(), interactions(["Cu"], parameters), parameters),
+        resume_script(
+            interactions(["Cu"], parameters), parameters, restart="at.10", step=10, part=1
+        ),
+    ]
+    for script in scripts:
+        assert script.index("newton off") < script.index("read_")
+    plain = NVTParameters(potential="Cu_u3.eam")
+    assert "newton" not in input_script(fcc(), interactions(["Cu"], plain), plain)
 
 
 def test_a_universal_potential_gets_no_more_atoms_than_by_its_own_engine(engine):

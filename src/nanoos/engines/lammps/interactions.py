@@ -57,6 +57,7 @@ class Interactions:
         universal: Name of the universal potential that ``fix external`` asks, if any.
         citation: Of the potential, where its file gives it.
         max_timestep_fs: A longer step is not worth trying.
+        newton: Whether forces between processes are computed once (``newton on``, as by default).
     """
 
     name: str
@@ -71,6 +72,7 @@ class Interactions:
     universal: str | None = None
     citation: str = ""
     max_timestep_fs: float = field(default=10.0)
+    newton: bool = True
 
 
 def interactions(elements: Sequence[str], parameters: LammpsParameters) -> Interactions:

@@ -1,6 +1,7 @@
 """Machine-learned potentials: natively where LAMMPS has the style, else by ``fix external``."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -218,6 +219,11 @@ def _gap(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
     return _plain(file.name, wanted, "quip", words, (file, *beside))
 
 
+def _nequip(wanted: Sequence[str], config: MLPotentialConfig) -> Interactions:
+    """pair_style nequip, which refuses to run with newton on."""
+    return replace(_one_file("nequip")(wanted, config), newton=False)
+
+
 _Builder = Callable[[Sequence[str], MLPotentialConfig], Interactions]
 
 _NATIVE: Final[dict[str, tuple[tuple[str, ...], _Builder]]] = {
@@ -226,7 +232,7 @@ _NATIVE: Final[dict[str, tuple[tuple[str, ...], _Builder]]] = {
     "gap": (("coefficients",), _gap),
     "uf3": (("coefficients",), _one_file("uf3 3", uf3_elements)),
     "pod": (("coefficients", "parameters"), _pod),
-    "nequip": (("coefficients",), _one_file("nequip")),
+    "nequip": (("coefficients",), _nequip),
 }
 """Descriptor to the files it takes and what builds its commands. Whether the style is compiled
 in is asked from the program."""
