@@ -165,7 +165,9 @@ class Answerer:
             kdist_upper=shortest,
             mesh=mesh_from_kdist(structure.lattice, longest, vacuum=vacuum),
             mesh_median=mesh_from_kdist(structure.lattice, median, vacuum=vacuum),
-            coverage=next((c for c in self.card.coverage if isclose(c.level, level)), None),
+            coverage=None
+            if judgement.out_of_domain
+            else next((c for c in self.card.coverage if isclose(c.level, level)), None),
             out_of_domain=judgement.out_of_domain,
             reasons=judgement.reasons,
             criterion=self.card.criterion,

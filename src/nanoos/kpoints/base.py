@@ -102,7 +102,7 @@ class KpointPrediction:
         kdist_upper: Upper bound.
         mesh: Of ``kdist_lower``.
         mesh_median: Of ``kdist``, to see what the confidence costs.
-        coverage: Measured of ``interval_level``; None where it was not.
+        coverage: Measured of ``interval_level``; None where it was not, as outside the domain.
         out_of_domain: Whether the structure is unlike those learnt from.
         reasons: Why it is, in words.
         criterion: What converged means.
