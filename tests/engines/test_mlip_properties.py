@@ -220,10 +220,21 @@ def test_a_cell_that_flies_apart_is_told(tmp_path):
     assert caught.value.error_code == "exploded"
 
 
+def test_vibrations_have_velocities_of_their_own(tmp_path):
+    """Frames 96 fs apart would fold all of them to below 5.2 THz."""
+    hot = {**HOT, "timestep": 2.0, "analysis": ("vdos",)}
+    parameters = DynamicsParameters(ensemble="nve", num_steps=2400, dump_interval=48, **hot)
+    found = run_dynamics(fcc(5.26), FAST, parameters, silent, tmp_path)
+    frequency = np.genfromtxt(tmp_path / "vdos.csv", delimiter=",", names=True)["frequency_thz"]
+    assert frequency[-1] == pytest.approx(125, rel=0.01), "half of one in 4 fs"
+    assert not any("folded" in text for text in found.warnings)
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
 def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
+    vibrating = {**HOT, "analysis": ("vdos",)}
     parameters = DynamicsParameters(
-        ensemble=ensemble, num_steps=120, checkpoint_interval=50, dump_interval=10, **HOT
+        ensemble=ensemble, num_steps=120, checkpoint_interval=50, dump_interval=10, **vibrating
     )
     whole = molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
 
@@ -246,6 +257,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
     again = molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
     assert again.continued == 1
     assert len(again.frames) == len(whole.frames) == 13
+    assert [step for step, _ in again.speeds] == list(range(24, 121))
+    np.testing.assert_allclose(again.speeds[-1][1], whole.speeds[-1][1], atol=1e-9)
     np.testing.assert_allclose(again.final.cart_coords, whole.final.cart_coords, atol=1e-6)
     np.testing.assert_allclose(again.samples, whole.samples, rtol=1e-6, atol=1e-9)
     assert not (tmp_path / CHECKPOINT_FILE).exists()

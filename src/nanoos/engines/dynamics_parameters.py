@@ -12,6 +12,10 @@ MAX_SAMPLES: Final = 1_000_000
 AUTO_FRAMES: Final = 200
 AUTO_SAMPLES: Final = 1000
 Analysis = Literal["rdf", "msd", "vdos"]
+_OF_FRAMES: Final[frozenset[Analysis]] = frozenset({"rdf", "msd"})
+"""Analyses that look at the frames of ``dump_interval``."""
+VELOCITIES_EVERY_FS: Final = 5.0
+"""Shows vibrations up to 100 THz."""
 Kelvin = Annotated[float, Field(ge=0.1, le=50_000)]
 """A temperature that velocities can be drawn from."""
 Interval = Annotated[int, Field(ge=1, le=MAX_STEPS)]
@@ -26,8 +30,6 @@ class CommonDynamicsParameters(EngineParameters):
 
     samples_last_step: ClassVar[bool] = False
     """Whether the last step is sampled, too."""
-    frame_analyses: ClassVar[frozenset[Analysis]] = frozenset({"rdf", "msd", "vdos"})
-    """Analyses that look at the frames of ``dump_interval``."""
 
     temperature: Kelvin = 300.0
     """K."""
@@ -45,6 +47,8 @@ class CommonDynamicsParameters(EngineParameters):
     """fs; by default a hundred time steps."""
     analysis: tuple[Analysis, ...] = ("rdf", "msd")
     """What is drawn from the trajectory: rdf (with coordination), msd (with diffusion), vdos."""
+    vdos_duration: float = Field(default=5.0, gt=0, le=100)
+    """Last part of the run that is used for vdos, ps; the resolution is two over it."""
     rdf_cutoff: float = Field(default=8.0, gt=0, le=30)
     """Largest distance of the radial distribution, Å; may exceed half the cell."""
 
@@ -69,7 +73,7 @@ class CommonDynamicsParameters(EngineParameters):
             raise ValueError("equilibration_steps leave nothing of num_steps to average")
         if not self.samples_last_step:
             self._refuse_empty("thermo_interval", self.thermo_every, "sample")
-        if self.frame_analyses.intersection(self.analysis):
+        if _OF_FRAMES.intersection(self.analysis):
             self._refuse_empty("dump_interval", self.dump_every, "frame")
         for name in ("thermo_interval", "dump_interval"):
             if getattr(self, name) > self.num_steps:
@@ -107,3 +111,22 @@ class CommonDynamicsParameters(EngineParameters):
     def dump_every(self) -> int:
         """Steps between two frames."""
         return self.dump_interval or 1
+
+    @property
+    def velocities_every(self) -> int:
+        """Steps between two frames of velocities, which are at its multiples."""
+        return max(1, int(VELOCITIES_EVERY_FS / self.timestep))
+
+    @property
+    def velocities_begin(self) -> int:
+        """The step of the first frame of velocities; of a run without vdos there is none."""
+        window = round(1000 * self.vdos_duration / self.timestep)
+        begin = max(self.equilibration, self.num_steps - window)
+        return -(-begin // self.velocities_every) * self.velocities_every
+
+    @property
+    def velocity_frames(self) -> int:
+        """How many frames of velocities there are."""
+        if "vdos" not in self.analysis:
+            return 0
+        return (self.num_steps - self.velocities_begin) // self.velocities_every + 1

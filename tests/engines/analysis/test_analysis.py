@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,6 +241,16 @@ def test_a_report_is_numbers_tables_and_plots(tmp_path):
     assert {"r, Å", "g(r)", "Ar-Kr", "0"} <= set(words)
     with pytest.raises(InvalidInputError, match="no analysis"):
         analyze(moving, tmp_path, which=("magic",))
+
+
+@pytest.mark.parametrize(("step_fs", "warned"), [(8.0, False), (100.0, True)])
+def test_a_spectrum_of_rare_frames_warns(tmp_path, step_fs, warned):
+    times = step_fs * np.arange(400)
+    speeds = 0.01 * np.cos(2 * np.pi * 15.6e-3 * times)[:, None, None] * np.ones((1, 2, 3))
+    moving = replace(trajectory(np.zeros((400, 2, 3)), velocities=speeds), times_fs=times)
+    report = analyze(moving, tmp_path, which=("vdos",))
+    assert any("folded" in text for text in report.warnings) == warned
+    assert (report.values["vdos_top_frequency_thz"] > 15) != warned
 
 
 def test_an_analysis_without_frames_is_a_warning(tmp_path):

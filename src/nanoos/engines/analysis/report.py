@@ -24,6 +24,9 @@ from nanoos.engines.analysis.rdf import (
 from nanoos.engines.analysis.trajectory import FloatArray, Trajectory
 from nanoos.engines.analysis.vibrations import vibrational_density
 
+_SEEN_THZ: Final = 50.0
+"""Highest frequency that a spectrum should show without a warning."""
+
 Columns = Mapping[str, Sequence[float] | FloatArray]
 
 
@@ -167,6 +170,12 @@ def _vdos(trajectory: Trajectory, folder: Path, report: AnalysisReport) -> None:
         {"lag_ps": found.lags_fs / 1000, "autocorrelation": found.autocorrelation},
     )
     report.files += ["vdos.csv", "vacf.csv"]
+    highest = float(found.frequency_thz[-1])
+    if highest < _SEEN_THZ:
+        report.warnings.append(
+            f"The frames show vibrations up to {highest:.3g} THz; faster ones appear there, too, "
+            "folded to lower frequencies: write velocities every 5 fs."
+        )
     total = found.density["total"]
     cumulated = np.cumsum(total) / total.sum()
     last = min(int(np.searchsorted(cumulated, 0.995)), len(total) - 1)

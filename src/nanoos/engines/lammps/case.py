@@ -14,7 +14,6 @@ from nanoos.engines.lammps.parameters import (
     MinimizeParameters,
 )
 from nanoos.engines.lammps.program import INSTALL_HINT, find_program, package_dir
-from nanoos.engines.lammps.stages import velocity_frames
 from nanoos.structures import Structure
 
 _MAX_FRAME_VALUES: Final = 1_000_000_000
@@ -94,8 +93,7 @@ def _refuse_absurd(
             "One atom alone has no temperature.", hint="Set repeats or min_length.", code="one_atom"
         )
     numbers = 9 * (parameters.num_steps // parameters.dump_every + 1)
-    if "vdos" in parameters.analysis:
-        numbers += 3 * velocity_frames(parameters)
+    numbers += 3 * parameters.velocity_frames
     values = cell.n_sites * numbers
     if values > _MAX_FRAME_VALUES:
         raise InvalidInputError(

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nanoos.engines.base import MAX_ATOMS, DampingFs, EngineParameters, MaxAtoms, Repeats
 from nanoos.engines.dynamics_parameters import (
-    Analysis,
     CommonDynamicsParameters,
     Interval,
     Kelvin,
@@ -140,7 +139,6 @@ class DynamicsParameters(CommonDynamicsParameters, LammpsParameters):
     """What all molecular dynamics has."""
 
     samples_last_step: ClassVar[bool] = True
-    frame_analyses: ClassVar[frozenset[Analysis]] = frozenset({"rdf", "msd"})
 
     min_length: float = Field(default=12.0, ge=0, le=500)
     """The cell is repeated until no two faces are nearer than this, Å."""
@@ -151,8 +149,6 @@ class DynamicsParameters(CommonDynamicsParameters, LammpsParameters):
     """Of the initial velocities and of random thermostats."""
     thermostat: Literal["nose-hoover", "langevin", "csvr"] = "nose-hoover"
     """csvr is stochastic velocity rescaling (Bussi, Donadio, Parrinello 2007)."""
-    vdos_duration: float = Field(default=5.0, gt=0, le=100)
-    """Last part of the run that is used for vdos, ps; the resolution is two over it."""
 
     @model_validator(mode="after")
     def _fill_in_restarts(self) -> Self:

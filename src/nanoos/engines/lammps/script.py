@@ -13,7 +13,7 @@ from nanoos.engines.lammps.parameters import (
     MinimizeParameters,
     NPTParameters,
 )
-from nanoos.engines.lammps.stages import Stage, stages, velocities_every
+from nanoos.engines.lammps.stages import Stage, stages
 from nanoos.structures import Structure
 from nanoos.structures.elements import ATOMIC_MASSES
 
@@ -150,6 +150,7 @@ def _atom_style(potential: Interactions) -> str:
 def _system(potential: Interactions) -> list[str]:
     return [
         f"units {potential.units.name}",
+        *([] if potential.newton else ["newton off"]),
         f"atom_style {_atom_style(potential)}",
         "atom_modify map array",
         "boundary p p p",
@@ -229,7 +230,7 @@ def _run(stage: Stage) -> str:
 def _velocity_dump(parameters: DynamicsParameters) -> list[str]:
     return [
         (
-            f"dump velocities all custom {velocities_every(parameters)} "
+            f"dump velocities all custom {parameters.velocities_every} "
             "velocities.${part}.lammpstrj id vx vy vz"
         ),
         "dump_modify velocities sort id format float %.9g",

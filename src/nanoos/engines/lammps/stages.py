@@ -11,9 +11,6 @@ from nanoos.engines.lammps.parameters import (
     NVEParameters,
 )
 
-VELOCITIES_EVERY_FS: Final = 5.0
-"""Velocities for vibrations are written this often: frequencies up to 100 THz show."""
-
 _BAROSTAT_CELLS: Final = {"isotropic": "iso", "anisotropic": "aniso", "full": "tri"}
 
 
@@ -36,25 +33,6 @@ class Stage:
     writes_velocities: bool = False
 
 
-def velocities_every(parameters: DynamicsParameters) -> int:
-    """Steps between two frames of velocities."""
-    return max(1, int(VELOCITIES_EVERY_FS / parameters.timestep))
-
-
-def velocity_frames(parameters: DynamicsParameters) -> int:
-    """How many frames of velocities there are."""
-    left = parameters.num_steps - _velocities_begin(parameters)
-    return left // velocities_every(parameters) + 1
-
-
-def _velocities_begin(parameters: DynamicsParameters) -> int:
-    """The step of the first frame of velocities."""
-    window = round(1000 * parameters.vdos_duration / parameters.timestep)
-    begin = max(parameters.equilibration, parameters.num_steps - window)
-    every = velocities_every(parameters)
-    return -(-begin // every) * every  # frames are written at its multiples
-
-
 def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) -> list[Stage]:
     """The stages of molecular dynamics, the first at step 0, none empty.
 
@@ -66,7 +44,7 @@ def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) 
     plan = [stage for stage in _plan(parameters, units, part) if stage.end > stage.begin]
     if "vdos" not in parameters.analysis:
         return plan
-    begin = _velocities_begin(parameters)
+    begin = parameters.velocities_begin
     return [piece for stage in plan for piece in _split(stage, begin)]
 
 

@@ -55,6 +55,7 @@ class DynamicsRun:
         final: The simulation cell at the end.
         samples: :data:`SAMPLE_COLUMNS` of each sample.
         frames: Step, cell (3, 3), positions and velocities (n_atoms, 3) in Å and Å/fs.
+        speeds: Step and velocities (n_atoms, 3), Å/fs, often enough for vibrations.
         continued: How often it was taken up from a checkpoint.
     """
 
@@ -62,6 +63,7 @@ class DynamicsRun:
     final: Structure
     samples: list[tuple[float, ...]] = field(default_factory=list)
     frames: list[tuple[int, FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
+    speeds: list[tuple[int, FloatArray]] = field(default_factory=list)
     continued: int = 0
 
     def column(self, name: str) -> FloatArray:
@@ -76,6 +78,19 @@ class DynamicsRun:
             cells=np.array([cell for _, cell, _, _ in self.frames]),
             positions=np.array([positions for _, _, positions, _ in self.frames]),
             velocities=np.array([velocities for _, _, _, velocities in self.frames]),
+        )
+
+    def velocity_trajectory(self, timestep_fs: float) -> Trajectory | None:
+        """The velocities for vibrations, without positions; None where there are none."""
+        if not self.speeds:
+            return None
+        velocities = np.array([velocities for _, velocities in self.speeds])
+        return Trajectory(
+            species=self.structure.species,
+            times_fs=timestep_fs * np.array([step for step, _ in self.speeds]),
+            cells=np.zeros((len(self.speeds), 3, 3)),
+            positions=np.zeros_like(velocities),
+            velocities=velocities,
         )
 
 
@@ -93,10 +108,11 @@ def simulation_cell(structure: Structure, parameters: DynamicsParameters) -> Str
             "One atom alone has no temperature.", hint="Set repeats or min_length.", code="one_atom"
         )
     check_size(n_atoms, parameters.max_atoms)
-    if n_atoms * (parameters.num_steps // parameters.dump_every) > MAX_STORED:
+    frames = parameters.num_steps // parameters.dump_every + parameters.velocity_frames
+    if n_atoms * frames > MAX_STORED:
         raise InvalidInputError(
             "The trajectory would not fit into memory.",
-            hint="Raise dump_interval.",
+            hint="Raise dump_interval, or shorten vdos_duration.",
             code="too_many_frames",
         )
     cell = supercell(structure, repeats)
@@ -154,12 +170,15 @@ def _integrate(
     if done == 0:
         _sample(run, atoms, 0)
         _frame(run, atoms, 0)
+    fast = parameters.velocities_every if parameters.velocity_frames else None
     for step in range(done + 1, parameters.num_steps + 1):
         integrator.step()
         if step % parameters.thermo_every == 0:
             _sample(run, atoms, step)
         if step % parameters.dump_every == 0:
             _frame(run, atoms, step)
+        if fast is not None and step % fast == 0 and step >= parameters.velocities_begin:
+            run.speeds.append((step, _velocities(atoms)))
         if step % parameters.checkpoint_every == 0 and step < parameters.num_steps:
             _save(path, run, atoms, rng, parameters=parameters, step=step)
         now = time.monotonic()
@@ -239,16 +258,13 @@ def _sample(run: DynamicsRun, atoms: Any, step: int) -> None:
 
 
 def _frame(run: DynamicsRun, atoms: Any, step: int) -> None:
+    run.frames.append((step, np.array(atoms.cell.array), atoms.get_positions(), _velocities(atoms)))
+
+
+def _velocities(atoms: Any) -> FloatArray:
     from ase import units
 
-    run.frames.append(
-        (
-            step,
-            np.array(atoms.cell.array),
-            atoms.get_positions(),
-            atoms.get_velocities() * units.fs,
-        )
-    )
+    return np.asarray(atoms.get_velocities() * units.fs)
 
 
 def _save(
@@ -278,6 +294,8 @@ def _save(
             frame_cells=np.array([frame[1] for frame in run.frames]),
             frame_positions=np.array([frame[2] for frame in run.frames]),
             frame_velocities=np.array([frame[3] for frame in run.frames]),
+            speed_steps=np.array([step for step, _ in run.speeds]),
+            speeds=np.array([speeds for _, speeds in run.speeds]),
         )
         stream.flush()
         os.fsync(stream.fileno())
@@ -312,6 +330,7 @@ def _resume(
                     strict=True,
                 )
             )
+            run.speeds = list(zip(stored["speed_steps"].tolist(), stored["speeds"], strict=True))
             run.continued = int(stored["continued"]) + 1
             return int(stored["step"])
     except FileNotFoundError:

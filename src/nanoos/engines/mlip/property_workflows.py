@@ -263,7 +263,7 @@ def run_dynamics(
         kept,
         folder,
         which=parameters.analysis,
-        velocities=kept if "vdos" in parameters.analysis else None,
+        velocities=run.velocity_trajectory(parameters.timestep),
         r_max_a=parameters.rdf_cutoff,
     )
     picture = plots.time_series(
