@@ -172,6 +172,26 @@ class TestSimulations:
         with pytest.raises(InvalidInputError, match="never pooled") as caught:
             services.datasets.import_simulations(self.LJ, WHO, name="lj")
         assert caught.value.error_code == "unlike_levels"
+        assert "--made-by" in caught.value.hint
+        for word in ("Other", "lj/other"):
+            chosen = self.LJ.model_copy(update={"made_by": word})
+            record = services.datasets.import_simulations(chosen, WHO, name=word[:2])
+            assert len(services.datasets.load(record.id, WHO)) == 1
+        chosen = self.LJ.model_copy(update={"made_by": "100%"})
+        with pytest.raises(InvalidInputError, match="no results"):
+            services.datasets.import_simulations(chosen, WHO, name="none")
+
+    def test_versions_of_this_package_are_pooled(self, services, drain):
+        for a in (10.2, 10.6):
+            simulate(services, rocksalt(a, "Ar", "Ar"))
+        drain(services)
+        with services.database.write() as session:
+            row = session.query(SimulationResultTable).first()
+            provenance = row.record["provenance"]
+            version = "0.0.1/" + provenance["version"].partition("/")[2]
+            row.record = {**row.record, "provenance": {**provenance, "version": version}}
+        record = services.datasets.import_simulations(self.LJ, WHO, name="lj")
+        assert len(services.datasets.load(record.id, WHO)) == 2
 
     def test_none_says_how_to_get_some(self, services, bob, drain):
         simulate(services, rocksalt(10.2, "Ar", "Ar"))

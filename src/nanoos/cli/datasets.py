@@ -98,6 +98,10 @@ def import_dataset(
     engine: Annotated[str, typer.Option(help="Of simulations.")] = "MLIP",
     workflow: Annotated[str, typer.Option(help="Of simulations: relax, ...")] = "relax",
     potential: Annotated[str | None, typer.Option(help="Of simulations.")] = None,
+    made_by: Annotated[
+        str | None,
+        typer.Option(help="Of simulations: in their producer, version or level of theory."),
+    ] = None,
     shared: Annotated[bool, typer.Option("--shared", help="Visible to all users.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -133,7 +137,9 @@ def import_dataset(
             report(fraction or 0.0, message)
 
         if source == "simulations":
-            rows = SimulationRows(engine=engine, workflow=workflow, potential=potential)
+            rows = SimulationRows(
+                engine=engine, workflow=workflow, potential=potential, made_by=made_by
+            )
             record = lab.datasets.import_simulations(rows, local_user(), report=tell, **common)
         elif _is_database(source):
             record = lab.datasets.import_database(source, local_user(), report=tell, **common)

@@ -100,6 +100,8 @@ class SimulationRows(BaseModel):
     """Its workflow: ``relax``, ``equation_of_state``, ``single_point``."""
     potential: Word | None = None
     """Only results of this potential; needed where there are several."""
+    made_by: Word | None = None
+    """Only results with this in their producer, version or reference, as a refusal names them."""
 
 
 class ImportOptions(BaseModel):

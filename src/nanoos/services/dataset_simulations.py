@@ -1,9 +1,10 @@
 """Simulation results as rows of a data set; unlike ones are never pooled."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from nanoos.core.errors import InvalidInputError
@@ -31,7 +32,7 @@ def simulation_rows(
     Args:
         database: Where they are.
         who: Who asks.
-        wanted: Engine, workflow and potential.
+        wanted: Engine, workflow, potential and who made them.
         targets: Property name to name of a value (``bulk_modulus``: ``bulk_modulus_gpa``);
             empty: all values with well-known names.
 
@@ -71,23 +72,37 @@ def _query(who: Principal, wanted: SimulationRows, *columns: Any) -> Select[Any]
     if wanted.potential is not None:
         named = SimulationTable.parameters["potential"].as_string()
         query = query.where(func.lower(named) == wanted.potential.lower())
+    if wanted.made_by is not None:
+        said = (_PROVENANCE["producer"], _PROVENANCE["version"], _LEVEL["reference"])
+        words = (func.lower(one.as_string()) for one in said)
+        wanted_word = wanted.made_by.lower()
+        query = query.where(or_(*(word.contains(wanted_word, autoescape=True) for word in words)))
     return query
 
 
 _PROVENANCE: Final = SimulationResultTable.record["provenance"]
+_LEVEL: Final = _PROVENANCE["parameters"][STATED]
 
 
 def _makers(
     session: Session, who: Principal, wanted: SimulationRows
 ) -> list[tuple[dict[str, str], int]]:
-    """Producer, version, weights and stated level of the results, each with how many there are."""
+    """Producer, version, weights and stated level of the results, each with how many there are.
+
+    The version is that of the program: that of this package changes without the numbers.
+    """
     keys = ("producer", "version", "weights_sha256")
-    stated = _PROVENANCE["parameters"][STATED]
     columns = [_PROVENANCE[key].as_string().label(key) for key in keys]
-    columns += [stated[key].as_string().label(key) for key in LEVEL_KEYS]
+    columns += [_LEVEL[key].as_string().label(key) for key in LEVEL_KEYS]
     names = (*keys, *LEVEL_KEYS)
     rows = session.execute(_query(who, wanted, *columns, func.count()).group_by(*names))
-    return [({n: x for n, x in zip(names, row, strict=False) if x}, row[-1]) for row in rows]
+    counts: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for *found, count in rows:
+        maker = {name: text for name, text in zip(names, found, strict=True) if text}
+        if "/" in maker.get("version", ""):
+            maker["version"] = maker["version"].partition("/")[2]
+        counts[tuple(maker.items())] += count
+    return [(dict(maker), count) for maker, count in counts.items()]
 
 
 def _only(makers: list[tuple[dict[str, str], int]], wanted: SimulationRows) -> dict[str, str]:
@@ -98,10 +113,14 @@ def _only(makers: list[tuple[dict[str, str], int]], wanted: SimulationRows) -> d
             code="no_rows",
         )
     if len(makers) > 1:
-        named = ", ".join(f"{m['producer']} {m['version']} ({n} results)" for m, n in makers)
+        named = ", ".join(
+            " ".join([m["producer"], m["version"], *([m["reference"]] if "reference" in m else [])])
+            + f" ({n} results)"
+            for m, n in makers
+        )
         raise InvalidInputError(
             f"These results come from {named}: unlike numbers are never pooled.",
-            hint="Choose one: --potential NAME.",
+            hint="Choose one: --potential NAME, or --made-by TEXT with words of the one wanted.",
             details={"makers": [maker for maker, _ in makers]},
             code="unlike_levels",
         )
