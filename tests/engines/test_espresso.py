@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.io import read as ase_read
 from scipy.spatial.transform import Rotation
 
@@ -76,7 +77,7 @@ class TestEspresso(EngineContract):
         assert used == with_coulomb_tail(installed, 4)
         assert result.provenance.inputs_sha256[name] == hashlib.sha256(used).hexdigest()
         assert parameters["pseudopotentials"]["coulomb_tails"] == ["Si"]
-        assert parameters["level_of_theory"]["reference"].endswith("Coulomb tails")
+        assert parameters["level_of_theory"]["reference"].endswith("Coulomb tails, 12 Ry")
         assert result.provenance.software["quantum-espresso"]
         assert result.labels["why_spin"]
         assert not (folder / "output" / SCRATCH).exists()
@@ -386,6 +387,15 @@ def test_a_clean_stop_is_a_checkpoint(engine, tmp_path):
     assert not (tmp_path / "a" / "output" / stages.CHECKPOINT).exists()
 
 
+@pytest.mark.slow
+def test_a_relaxation_that_its_clock_stops_ends(engine, tmp_path):
+    """A relaxation has no checkpoint but its last geometry: each start gets at least a few."""
+    given = {**CHEAP, "workflow": "relax", "conv_thr_ry_per_atom": 1e-11, "kmesh": [4, 4, 3]}
+    result = engine.run(silicon(5.5, 0.02), {**given, "checkpoint_minutes": 0.02}, tmp_path)
+    assert result.values["max_force_ev_a"] < 0.03
+    assert "stopped for a checkpoint" in (tmp_path / "output" / "log.txt").read_text()
+
+
 def test_finished_stages_are_not_run_again(engine, tmp_path):
     engine.run(silicon(), CHEAP, tmp_path)
     output = (tmp_path / "output" / "scf.out").stat().st_mtime_ns
@@ -536,6 +546,37 @@ def test_a_metal_that_takes_too_long_is_a_failure_with_what_was_found(
     assert "expected_gap_ev" in str(caught.value.hint)
     assert (tmp_path / "output" / "scf.out").exists()
     assert not (tmp_path / "output" / "metal-scf.in").exists()
+
+
+def test_bands_of_a_cell_that_is_not_primitive_are_folded(engine, tmp_path):
+    cubic = Structure.from_ase(bulk("Si", "diamond", 5.5, cubic=True))
+    given = {**CHEAP, "kmesh": [1, 1, 1]}
+    folded = engine.run(cubic, given, tmp_path / "folded")
+    whole = engine.run(silicon(), given, tmp_path / "whole")
+    assert any("is not primitive" in text for text in folded.warnings)
+    assert {"gap_is_direct", "direct_gap_ev"}.isdisjoint(folded.values)
+    assert {"gap_is_direct", "direct_gap_ev"} <= set(whole.values)
+    assert not any("is not primitive" in text for text in whole.warnings)
+
+
+@pytest.mark.parametrize("workflow", ["vc_relax", "equation_of_state"])
+def test_the_volume_of_a_cell_with_vacuum_is_not_relaxed(workflow, engine):
+    layer = Structure(
+        lattice=np.diag([2.5, 4.3, 20.0]),
+        species=("C",) * 4,
+        frac_coords=[[0, 0, 0.5], [0.5, 0.17, 0.5], [0.5, 0.5, 0.5], [0, 0.67, 0.5]],
+    )
+    with pytest.raises(InvalidInputError, match="vacuum along c") as caught:
+        engine.validate(layer, {**CHEAP, "workflow": workflow})
+    assert caught.value.error_code == "vacuum_in_cell"
+    engine.validate(layer, {**CHEAP, "workflow": "vc_relax", "cell_freedom": "2Dxy"})
+    engine.validate(layer, {**CHEAP, "workflow": "relax"})
+
+
+@pytest.mark.parametrize("path", ["GX,", ",GX", ",", "G,", "GX,,XG"])
+def test_a_path_that_leads_nowhere_is_refused(path, engine):
+    with pytest.raises(InvalidInputError):
+        engine.validate(silicon(), {**CHEAP, "workflow": "bands", "path": path})
 
 
 def test_absurd_parameters_and_huge_cells_are_refused(engine):

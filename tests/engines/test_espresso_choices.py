@@ -207,6 +207,51 @@ def test_magnetic_elements_start_polarised(family):
         choose(rocksalt(4.3, "Fe", "O"), ScfParameters(magnetic_moments={"Co": 2}), family)
 
 
+def test_moments_that_are_nearly_equal_are_one_kind(family):
+    def of(*spins):
+        coords = [[i / len(spins), 0, 0] for i in range(len(spins))]
+        lattice = np.diag([3.0 * len(spins), 3.0, 3.0])
+        iron = Structure(
+            lattice=lattice, species=("Fe",) * len(spins), frac_coords=coords, spins=spins
+        )
+        return choose(iron, ScfParameters(mesh_from="rule"), family)
+
+    computed = of(2.2, 2.21, -2.2, 2.19, -2.23)
+    assert [one.moment for one in computed.species] == [2.2, -2.215]
+    assert computed.site_species == (0, 0, 1, 0, 1)
+    assert len(of(0.05, -0.05, 0.0).species) == 3, "signs stay apart"
+    with pytest.raises(InvalidInputError) as caught:
+        of(*(0.3 * i for i in range(1, 12)))
+    assert caught.value.error_code == "too_many_kinds"
+
+
+@pytest.mark.parametrize(
+    ("species", "box_a", "polarised"),
+    [
+        (["O"], 12.0, True),
+        (["O", "O"], 12.0, True),
+        (["O", "O"], 4.0, False),
+        (["Si", "O"], 12.0, True),
+        (["Si", "O", "O"], 12.0, False),
+        (["Cl"], 3.0, True),
+        (["Na", "O", "O"], 5.0, True),
+        (["Na", "Cl"], 4.0, False),
+        (["Al"], 4.0, False),
+        (["Al", "O"], 4.0, False),
+    ],
+)
+def test_radicals_have_a_moment(species, box_a, polarised, family):
+    cell = Structure(
+        lattice=box_a * np.eye(3),
+        species=species,
+        frac_coords=[[1.2 * i / box_a, 0, 0] for i in range(len(species))],
+    )
+    chosen = choose(cell, ScfParameters(mesh_from="rule"), family)
+    assert chosen.polarised == polarised
+    if polarised:
+        assert "moment is likely" in chosen.reasons["spin"]
+
+
 @pytest.mark.parametrize(("moment", "bands"), [(0.5, 16), (4.0, 17), (5.0, 18)])
 def test_the_bands_hold_the_majority_spin(family, moment, bands):
     oxide = rocksalt(4.3, "Fe", "O")  # of its 22 electrons 11 fill bands of both spins

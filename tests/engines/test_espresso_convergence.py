@@ -138,3 +138,12 @@ def test_a_study_with_the_criterion_of_the_labels(engine, tmp_path, structure, s
     assert study_of(result.as_dict(), structure).converged_length == length
     energies = np.array(result.series["energy_ev"])
     assert abs(energies[0] - energies[-1]) > 0.01, "the coarsest mesh is far from converged"
+
+
+def test_with_spins_each_mesh_begins_anew(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "CONFIRMING_A", 5.0)
+    for spin, taken in (("none", True), ("polarised", False)):
+        engine.run(LITHIUM, {**CHEAP, "tolerance_ev": 1.0, "spin": spin}, tmp_path / spin)
+        inputs = [path.read_text() for path in (tmp_path / spin / "output").glob("mesh-*.in")]
+        assert len(inputs) > 1
+        assert any("startingpot" in text for text in inputs) == taken

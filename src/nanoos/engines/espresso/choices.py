@@ -6,7 +6,7 @@ metals (Marzari et al., DOI 10.1103/PhysRevLett.82.3296), a Gaussian of 0.002 Ry
 insulators.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from math import ceil
@@ -16,8 +16,10 @@ from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.engines.dft_parameters import DftParameters
 from nanoos.engines.espresso.parameters import EspressoParameters
 from nanoos.kpoints import KpointPrediction, kpoint_model, mesh_of
+from nanoos.kpoints.mesh import vacuum_directions
 from nanoos.pseudopotentials import PseudopotentialFamily
 from nanoos.structures import Structure
+from nanoos.structures.elements import ATOMIC_NUMBERS
 
 METAL_KDIST: Final = 0.15
 INSULATOR_KDIST: Final = 0.25
@@ -55,6 +57,13 @@ _NONMETALS: Final = frozenset(
     )
 )  # fmt: skip
 _TINY_MOMENT: Final = 1e-3
+_SAME_MOMENT: Final = 0.2
+"""Starting moments of an element that differ by no more are one kind of atom, Bohr magnetons."""
+_MOST_KINDS: Final = 10
+"""``ntypx`` of pw.x (Modules/parameters.f90)."""
+_SIMPLE: Final = frozenset(("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"))
+"""Metals without moments, whose compounds have them in their anions only: superoxides."""
+_SMALL_MOLECULE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,14 +378,66 @@ def starting_moments(
     if parameters.spin == "polarised":
         reasons["spin"] = "polarised, as asked for; every atom starts with half a moment"
         return True, [0.5] * structure.n_sites
+    if radical := _radical(structure):
+        reasons["spin"] = f"{radical}: a moment is likely"
+        return True, [1.0 if s in _NONMETALS else 0.0 for s in structure.species]
     reasons["spin"] = "no element that is known for its moments"
     return False, none
+
+
+def _radical(structure: Structure) -> str:
+    """Why a crystal or molecule without magnetic elements may have a moment; empty if none is likely.
+
+    Valence electrons are odd where all electrons are: cores are closed.
+    """
+    elements = set(structure.species)
+    if not elements & _NONMETALS or not elements <= _NONMETALS | _SIMPLE:
+        return ""
+    if sum(ATOMIC_NUMBERS[symbol] for symbol in structure.species) % 2:
+        return "an odd number of electrons with a nonmetal"
+    if structure.n_sites <= _SMALL_MOLECULE and all(vacuum_directions(structure)):
+        return "an atom or a molecule of two, as O and O2 are"
+    return ""
+
+
+def _alike(species: Sequence[str], moments: Sequence[float]) -> list[float]:
+    """Moments of an element and a sign that are nearly equal made equal: their mean.
+
+    As an earlier calculation gives them, they would make a kind of each atom and hide the symmetry.
+    """
+    found = list(moments)
+    for element in dict.fromkeys(species):
+        sites = sorted(
+            (site for site, one in enumerate(species) if one == element), key=moments.__getitem__
+        )
+        group: list[int] = []
+        for site in [*sites, None]:
+            first = moments[group[0]] if group else 0.0
+            if site is not None and (
+                not group
+                or (moments[site] - first <= _SAME_MOMENT and moments[site] * first > 0)
+                or moments[site] == first
+            ):
+                group.append(site)
+                continue
+            mean = sum(moments[one] for one in group) / len(group)
+            for one in group:
+                found[one] = round(mean, 6)
+            group = [] if site is None else [site]
+    return found
 
 
 def _species(
     structure: Structure, moments: list[float]
 ) -> tuple[tuple[Species, ...], tuple[int, ...]]:
+    moments = _alike(structure.species, moments)
     kinds = list(dict.fromkeys(zip(structure.species, moments, strict=True)))
+    if len(kinds) > _MOST_KINDS:
+        raise InvalidInputError(
+            f"{len(kinds)} kinds of atoms: pw.x has room for {_MOST_KINDS}.",
+            hint="Give fewer different moments.",
+            code="too_many_kinds",
+        )
     count: dict[str, int] = {}
     for element, _ in kinds:
         count[element] = count.get(element, 0) + 1

@@ -45,6 +45,9 @@ def refuse_molecules(structure: Structure) -> None:
 def run_kpoint_convergence(plan: Plan, parameters: KpointConvergenceParameters) -> Finding:
     """Raise the length in steps of 5 Å until the energy is converged and that is confirmed.
 
+    Each mesh begins with the density of the one before; with spins anew, since a moment that
+    vanishes on a coarse mesh would not come back on a fine one.
+
     Raises:
         EngineError: ``kpoints_not_converged``, with the energies so far in its details.
     """
@@ -58,7 +61,7 @@ def run_kpoint_convergence(plan: Plan, parameters: KpointConvergenceParameters) 
         if mesh not in stages:
             name = "mesh-" + "x".join(str(n) for n in mesh)
             share = _points(mesh) / whole
-            kept = "density" if stages else None
+            kept = "density" if stages and not plan.choices.polarised else None
             stages[mesh] = plan.run(name, _on_mesh(plan, mesh), share, take_over=kept)
         energy = stages[mesh].xml.energy_ev
         energies.append(MeshEnergy(length=length, divisions=mesh, energy_ev=energy))

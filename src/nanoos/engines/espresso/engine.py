@@ -50,6 +50,7 @@ from nanoos.engines.espresso.saved_stages import CHECKPOINT, SCRATCH
 from nanoos.engines.espresso.setting import Setting, setting_of, task_of
 from nanoos.engines.resources import Parallelism
 from nanoos.engines.run_files import LOG_FILE, RunLog
+from nanoos.engines.vacuum import refuse_vacuum
 from nanoos.pseudopotentials import get_family
 from nanoos.structures import Structure
 
@@ -67,6 +68,10 @@ _PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
     "equation_of_state": EquationOfStateParameters,
     "kpoint_convergence": KpointConvergenceParameters,
 }
+
+
+_ATOMS_HINT: Final = "Relax the atoms in the cell as it is: workflow relax."
+_LAYER_HINT: Final = f"{_ATOMS_HINT} A layer across z: cell_freedom=2Dxy."
 
 
 class EspressoEngine(Engine[EspressoParameters]):
@@ -116,6 +121,10 @@ class EspressoEngine(Engine[EspressoParameters]):
             refuse_molecules(structure)
         if checked.in_plane:
             check_plane(structure)
+        elif isinstance(checked, VcRelaxParameters):
+            refuse_vacuum(structure, "A relaxed cell", _LAYER_HINT)
+        elif isinstance(checked, EquationOfStateParameters):
+            refuse_vacuum(structure, "An equation of state", _ATOMS_HINT)
         return checked
 
     def fingerprint(
@@ -220,6 +229,23 @@ class EspressoEngine(Engine[EspressoParameters]):
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
 
 
+def _asked(parameters: EspressoParameters) -> str:
+    """What was asked for that makes energies unlike those of the rules."""
+    words = []
+    if parameters.ecutwfc_ry is not None:
+        words.append(f"{parameters.ecutwfc_ry:g} Ry")
+    elif parameters.accuracy != "normal":
+        words.append(f"{parameters.accuracy} cutoffs")
+    if parameters.ecutrho_ry is not None:
+        words.append(f"{parameters.ecutrho_ry:g} Ry for the density")
+    if parameters.spin == "none":
+        words.append("without spins")
+    if parameters.smearing or parameters.degauss_ry:
+        width = f" {parameters.degauss_ry:g} Ry" if parameters.degauss_ry else ""
+        words.append(f"smearing {parameters.smearing or 'by rule'}{width}")
+    return "".join(f", {word}" for word in words)
+
+
 def _provenance(
     setting: Setting, program: EspressoProgram, finding: Finding, inputs: Mapping[str, str]
 ) -> Provenance:
@@ -237,7 +263,7 @@ def _provenance(
             "level_of_theory": {
                 "functional": family.info.functional,
                 "corrections": "none",
-                "reference": f"pseudopotentials {family.name}{tails}",
+                "reference": f"pseudopotentials {family.name}{tails}{_asked(setting.parameters)}",
             },
             "pseudopotentials": record,
             "choices": setting.choices.as_dict(),

@@ -1,18 +1,24 @@
 """The band gap: from counted electrons, not from where a smeared Fermi level happens to lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import spglib
 
 from nanoos.engines.espresso.xml_output import Bands
+from nanoos.structures import Structure
+from nanoos.structures.symmetry import quiet_spglib
 
 FloatArray = npt.NDArray[np.float64]
 
 _WHOLE: Final = 0.05
 """Electrons of one spin count as a whole number within this."""
 _SAME_K: Final = 1e-4
+_SAME_SITE_A: Final = 0.01
+FOLDED: Final = "The cell is not primitive, so that its bands are folded: whether the gap is direct cannot be told."
 GAP_RESOLUTION_EV: Final = 1e-3
 """Smaller gaps are those of a metal: levels that touch."""
 
@@ -92,6 +98,24 @@ def band_gap(bands: Bands, n_electrons: float, magnetization: float | None) -> B
         valence_k=_triple(bands.kpoints[top]),
         conduction_k=_triple(bands.kpoints[bottom]),
     )
+
+
+def is_folded(structure: Structure, kinds: Sequence[int]) -> bool:
+    """Whether a cell holds several primitive ones, whose bands then lie upon each other.
+
+    A gap from X to Gamma of the primitive cell can look direct there.
+
+    Args:
+        structure: The cell.
+        kinds: Number of the kind of atom at each site; spins make kinds.
+    """
+    cell: Any = (structure.lattice, structure.frac_coords, np.asarray(kinds) + 1)
+    with quiet_spglib():
+        try:
+            primitive = spglib.find_primitive(cell, symprec=_SAME_SITE_A)
+        except (TypeError, ValueError):  # none was found
+            return False
+    return primitive is not None and len(primitive[2]) < structure.n_sites
 
 
 def _filled(n_electrons: float, magnetization: float | None) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
 from nanoos.engines.espresso.choices import Choices
+from nanoos.engines.espresso.gap import FOLDED, is_folded
 from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
 from nanoos.engines.run_files import LOG_FILE, ase_text, computed_frame, csv_text
@@ -78,7 +79,7 @@ def _result(
         success=True,
         workflow=str(provenance.parameters["workflow"]),
         energy_ev=xml.energy_ev,
-        values=_values(finding),
+        values=_values(finding, choices),
         structure=final.structure,
         provenance=provenance,
         forces=None if xml.forces is None else triples(xml.forces.tolist()),
@@ -91,7 +92,7 @@ def _result(
     )
 
 
-def _values(finding: Finding) -> dict[str, float]:
+def _values(finding: Finding, choices: Choices) -> dict[str, float]:
     final, gap = finding.final, finding.gap
     xml, n_sites = final.xml, final.structure.n_sites
     every = (*finding.abandoned, *finding.stages)
@@ -112,11 +113,15 @@ def _values(finding: Finding) -> dict[str, float]:
         values["total_magnetization_bohr"] = xml.total_magnetization
         values["absolute_magnetization_bohr"] = xml.absolute_magnetization
     if gap is not None:
-        values |= {"band_gap_ev": gap.gap_ev, "direct_gap_ev": gap.direct_gap_ev}
+        values["band_gap_ev"] = gap.gap_ev
+        folded = is_folded(final.structure, choices.site_species)
+        if gap.metal or not folded:
+            values["direct_gap_ev"] = gap.direct_gap_ev
         if gap.valence_top_ev is not None and gap.conduction_bottom_ev is not None:
             values["valence_top_ev"] = gap.valence_top_ev
             values["conduction_bottom_ev"] = gap.conduction_bottom_ev
-            values["gap_is_direct"] = float(gap.direct)
+            if not folded:
+                values["gap_is_direct"] = float(gap.direct)
     return {**values, **finding.values}
 
 
@@ -147,6 +152,8 @@ def _warnings(finding: Finding, choices: Choices) -> tuple[str, ...]:
                 f"The smearing blurs the gap (highest filled band {lowest:.2f} filled): "
                 "set expected_gap_ev or a smaller degauss_ry."
             )
+        if is_folded(final.structure, choices.site_species):
+            found.append(FOLDED)
     if gap is not None and gap.metal and not choices.metal:
         found.append(
             "It was treated as an insulator, as asked for, and has no gap on this mesh: leave out "

@@ -127,16 +127,22 @@ class BandsParameters(EspressoParameters):
     """Bands along a path of high symmetry, and the band gap on path and mesh."""
 
     workflow: Literal["bands"] = "bands"
-    path: str | None = Field(default=None, pattern=r"^[A-Z0-9,]+$", max_length=100)
+    path: str | None = Field(default=None, pattern=r"^[A-Z0-9]+(,[A-Z0-9]+)*$", max_length=100)
     """Such as ``GXWKGL``, in ASE's names; None: the usual path of the lattice."""
     band_points: int = Field(default=120, ge=4, le=2000)
     """k-points along the whole path."""
 
 
 class EquationOfStateParameters(EspressoParameters):
-    """Energy against volume and its Birch-Murnaghan fit; the shape of the cell is kept."""
+    """Energy against volume and its Birch-Murnaghan fit; the shape of the cell is kept.
+
+    Remedies change the smearing only where that is asked for: it would move the energy of one
+    volume against the others.
+    """
 
     workflow: Literal["equation_of_state"] = "equation_of_state"
+    remedies: Literal["all", "numerical", "none"] = "numerical"
+    """What is tried when an SCF does not converge; ``numerical`` never changes the smearing."""
     eos_points: int = Field(default=7, ge=5, le=51)
     """Volumes in the fit."""
     eos_strain: float = Field(default=0.06, ge=0.01, le=0.2)

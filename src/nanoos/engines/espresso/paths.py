@@ -45,7 +45,7 @@ def path_points(structure: Structure, path: str | None, n_points: int) -> BandPa
     cell = structure.right_handed().to_ase().cell
     try:
         found = cell.bandpath(path, npoints=n_points)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         special = ", ".join(cell.bandpath().special_points)
         raise InvalidInputError(
             f"The path {path!r} does not fit this lattice: {error}.",

@@ -94,7 +94,7 @@ def take_up(name: str, run: StageRun, around: Surroundings, density: Path) -> No
         shutil.copytree(saved, folder / SCRATCH)
         run.task = run.task.with_settings({"control": {"restart_mode": "restart"}})
         around.say(f"{name}: going on from the last checkpoint")
-    elif run.task.calculation == "scf" and density.exists():
+    elif run.task.calculation == "scf" and density.exists() and not run.task.choices.polarised:
         run.task = run.task.with_settings(FROM_DENSITY)
         around.say(f"{name}: going on from the last density")
     else:

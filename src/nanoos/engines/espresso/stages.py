@@ -50,6 +50,7 @@ from nanoos.engines.espresso.supervision import Start, supervise
 from nanoos.engines.espresso.xml_output import PwXml, read_pw_xml
 
 _SETTLED: Final = 2.0
+_WORTH_GOING_ON: Final = 3
 
 
 def run_stage(
@@ -185,8 +186,8 @@ def _judged(stem: str, run: StageRun, reader: PwOutput, code: int, around: Surro
         return "unconverged"
     if reader.out_of_time:
         around.say(f"{stem}: stopped for a checkpoint")
-        if not any(cycle.energies_ev for cycle in reader.cycles):
-            run.slice_s *= 2  # too short for a single iteration
+        if _too_short(run, reader):
+            run.slice_s *= 2
         save_checkpoint(run, around)
         return "out_of_time"
     if reader.bfgs_failed and reader.job_done:
@@ -210,6 +211,17 @@ def _judged(stem: str, run: StageRun, reader: PwOutput, code: int, around: Surro
         return "not_relaxed"
     shutil.copyfile(folder / SCRATCH / f"{PREFIX}.xml", folder / f"{stem}.xml")
     return xml
+
+
+def _too_short(run: StageRun, reader: PwOutput) -> bool:
+    """Whether a clean stop came before there was much to go on from.
+
+    An SCF goes on from an iteration; a relaxation from its last geometry only, without what the
+    start had learnt of the curvature, so that it should get a few.
+    """
+    if run.task.calculation in RELAXING:
+        return len(reader.steps) < _WORTH_GOING_ON
+    return not any(cycle.energies_ev for cycle in reader.cycles)
 
 
 def _cell_is_settled(xml: PwXml, target: tuple[float, float] | None) -> bool:

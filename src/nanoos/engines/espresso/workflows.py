@@ -9,7 +9,7 @@ import numpy as np
 from nanoos.core.errors import EngineError
 from nanoos.core.units import BOHR_A, GPA_PER_EV_A3, RYDBERG_EV
 from nanoos.engines.espresso.dos import density_of_states
-from nanoos.engines.espresso.gap import BandGap, band_gap
+from nanoos.engines.espresso.gap import BandGap, band_gap, is_folded
 from nanoos.engines.espresso.input_file import PwTask, Value, fft_grid
 from nanoos.engines.espresso.parameters import (
     BandsParameters,
@@ -136,7 +136,8 @@ def run_bands(plan: Plan, parameters: BandsParameters) -> Finding:
     on_path = band_gap(stage.xml.bands, stage.xml.n_electrons, magnetization)
     gap, where = _narrower((on_path, "path"), (gap_of(scf), "SCF mesh"))
     labels = {"path": path.name, "gap_from": f"{where} ({path.name}; {_mesh_words(plan)})"}
-    if gap is not None and gap.valence_k is not None and gap.conduction_k is not None:
+    told = gap is not None and not is_folded(plan.structure, plan.choices.site_species)
+    if told and gap is not None and gap.valence_k is not None and gap.conduction_k is not None:
         labels["valence_top_at"] = label_of(gap.valence_k, path)
         labels["conduction_bottom_at"] = label_of(gap.conduction_k, path)
     energies = stage.xml.bands.energies_ev
@@ -230,7 +231,7 @@ def run_equation_of_state(plan: Plan, parameters: EquationOfStateParameters) -> 
         warnings.append("The range of volumes was moved once to hold the minimum.")
     if fit.rmse_ev > 2e-3:  # noqa: PLR2004
         warnings.append(f"The fit is poor: RMSE {1e3 * fit.rmse_ev:.2f} meV/atom.")
-    if final.structure.elements and not symmetry_freedom(plan.structure).only_volume and not free:
+    if symmetry_freedom(plan.structure).shape:
         warnings.append("The shape of the cell was kept: relax it first for the true curve.")
     return Finding(
         final=final,

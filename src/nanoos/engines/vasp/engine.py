@@ -24,6 +24,7 @@ from nanoos.engines.base import (
 from nanoos.engines.espresso.estimate import refuse_what_is_too_large
 from nanoos.engines.resources import Parallelism, threads_in
 from nanoos.engines.run_files import LOG_FILE, RunLog
+from nanoos.engines.vacuum import refuse_vacuum
 from nanoos.engines.vasp import input_files, output
 from nanoos.engines.vasp.choices import Choices, check_cutoff, choose
 from nanoos.engines.vasp.cost import estimate_scf
@@ -85,6 +86,9 @@ class VaspEngine(Engine[VaspParameters]):
         """
         checked = self.validate_parameters(parameters)
         structure.validated()
+        if isinstance(checked, VcRelaxParameters):
+            hint = "Relax the atoms in the cell as it is: workflow relax."
+            refuse_vacuum(structure, "A relaxed cell", hint)
         choices = choose(structure, checked, None)
         program = find_program()
         potcars = find_potcars(choices.titles, checked.potcars)

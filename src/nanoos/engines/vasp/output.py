@@ -10,6 +10,7 @@ import numpy as np
 from nanoos.core.records import EngineResult, Provenance, triples
 from nanoos.core.units import GPA_PER_EV_A3
 from nanoos.engines.base import OUTPUT_DIR, RESULT_FILE, write_result, write_text_atomically
+from nanoos.engines.espresso.gap import FOLDED, is_folded
 from nanoos.engines.run_files import LOG_FILE, ase_text, computed_frame, csv_text
 from nanoos.engines.vasp.choices import Choices
 from nanoos.engines.vasp.reading import VaspRun
@@ -119,12 +120,23 @@ def _values(finished: Finished, final: VaspRun) -> dict[str, float]:
         values["total_magnetization_bohr"] = final.total_magnetization
     gap = final.gap
     if gap is not None:
-        values |= {"band_gap_ev": gap.gap_ev, "direct_gap_ev": gap.direct_gap_ev}
+        values["band_gap_ev"] = gap.gap_ev
+        folded = _folded(finished, final)
+        if gap.metal or not folded:
+            values["direct_gap_ev"] = gap.direct_gap_ev
         if gap.valence_top_ev is not None and gap.conduction_bottom_ev is not None:
             values["valence_top_ev"] = gap.valence_top_ev
             values["conduction_bottom_ev"] = gap.conduction_bottom_ev
-            values["gap_is_direct"] = float(gap.direct)
+            if not folded:
+                values["gap_is_direct"] = float(gap.direct)
     return values
+
+
+def _folded(finished: Finished, final: VaspRun) -> bool:
+    choices = finished.choices
+    moments = (0.0,) * final.structure.n_sites if choices is None else choices.moments
+    pairs = list(zip(final.structure.species, moments, strict=True))
+    return is_folded(final.structure, [pairs.index(pair) for pair in pairs])
 
 
 def _warnings(finished: Finished, final: VaspRun) -> tuple[str, ...]:
@@ -133,6 +145,8 @@ def _warnings(finished: Finished, final: VaspRun) -> tuple[str, ...]:
     for name, run in finished.runs.items():
         found += [f"{name}: {text}" for text in run.warnings]
     choices, gap = finished.choices, final.gap
+    if gap is not None and not gap.metal and _folded(finished, final):
+        found.append(FOLDED)
     if choices is not None:
         moments = final.magmoms or (final.total_magnetization or 0.0,)
         if choices.polarised and max(map(abs, moments)) < _FADED_MOMENT:
