@@ -30,7 +30,7 @@ def analyze(
         typer.Option(help="Time between two frames, fs, where the file does not say it."),
     ] = None,
     start: Annotated[float, typer.Option(help="Leave out the first so many fs.")] = 0.0,
-    r_max: Annotated[float, typer.Option(help="Largest distance of the rdf, Å.")] = 8.0,
+    r_max: Annotated[float, typer.Option(help="Largest distance of the rdf, Å; at most 30.")] = 8.0,
     as_json: options.Json = False,
 ) -> None:
     """Radial distribution, coordination, diffusion and vibrations of a trajectory.
@@ -39,8 +39,9 @@ def analyze(
     """
     from nanoos.core.errors import InvalidInputError
     from nanoos.engines.analysis import analyze as run_analysis
-    from nanoos.engines.analysis import read_trajectory
+    from nanoos.engines.analysis import check_distance, read_trajectory
 
+    check_distance(r_max)
     if not trajectory.is_file():
         raise InvalidInputError(f"There is no file {trajectory}.", hint="Give a trajectory.")
     folder = out or trajectory.with_name(f"{trajectory.stem}-analysis")

@@ -1,6 +1,7 @@
 """Analyses against systems whose answers are known exactly."""
 
 import json
+import tracemalloc
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -13,12 +14,12 @@ from nanoos.engines.analysis import (
     Trajectory,
     analyze,
     block_average,
-    diffusion,
     diffusion_coefficient,
     first_shell,
     mean_squared_displacement,
     radial_distribution,
     read_trajectory,
+    spectra,
     unwrapped,
     vibrational_density,
 )
@@ -139,7 +140,7 @@ def test_msd_is_the_definition():
 
 
 def test_msd_of_elements_and_of_all_in_pieces(monkeypatch):
-    monkeypatch.setattr(diffusion, "_NUMBERS_AT_ONCE", 40 * 4)
+    monkeypatch.setattr(spectra, "_NUMBERS_AT_ONCE", 40 * 4)
     species = ("Li", "O", "O", "O", "Li", "O")
     run = trajectory(50 + walk(40, 6, 0.3), species=species)
     free, found = run.without_drift(), mean_squared_displacement(run)
@@ -211,6 +212,26 @@ def test_frequencies_of_oscillators_are_found_with_their_weights():
     assert found.autocorrelation[0] == 1
 
 
+def test_a_spectrum_in_pieces_is_the_definition(monkeypatch):
+    speeds = np.random.default_rng(4).normal(size=(120, 7, 3))
+    monkeypatch.setattr(spectra, "_NUMBERS_AT_ONCE", 120 * 4)
+    moving = trajectory(np.broadcast_to(0.0, speeds.shape), velocities=speeds)
+    found = vibrational_density(moving).autocorrelation
+    direct = [np.sum(speeds[lag:] * speeds[: 120 - lag]) / (120 - lag) for lag in range(60)]
+    np.testing.assert_allclose(found, np.array(direct) / direct[0], rtol=0, atol=1e-12)
+
+
+def test_a_spectrum_of_many_atoms_takes_little_memory(monkeypatch):
+    speeds = np.random.default_rng(4).normal(size=(500, 600, 3))
+    monkeypatch.setattr(spectra, "_NUMBERS_AT_ONCE", 2**14)
+    moving = trajectory(np.broadcast_to(0.0, speeds.shape), velocities=speeds)
+    tracemalloc.start()
+    vibrational_density(moving)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * speeds.nbytes
+
+
 @pytest.mark.parametrize(
     ("positions", "velocities", "words"),
     [
@@ -280,6 +301,53 @@ def test_a_file_without_frames_to_follow_is_refused(tmp_path, text):
     with pytest.raises(InvalidInputError) as caught:
         read_trajectory(file)
     assert caught.value.error_code in {"unreadable_trajectory", "no_cell"}
+
+
+def written(path, positions, *, cell=9.0, heading=""):
+    lattice = " ".join(f"{value:g}" for value in np.diag([cell] * 3).ravel())
+    with path.open("w") as stream:
+        for i, frame in enumerate(positions):
+            stream.write(f'{len(frame)}\nLattice="{lattice}" Properties=species:S:1:pos:R:3 ')
+            stream.write(f'pbc="T T T" time_fs={10 * i}{heading}\n')
+            stream.writelines(f"Ar {x:.8f} {y:.8f} {z:.8f}\n" for x, y, z in frame)
+    return path
+
+
+def test_steps_beyond_half_a_cell_are_kept_where_the_file_says_that_they_are_whole(tmp_path):
+    positions = walk(60, 4, 3.0)  # a third of the cell in each direction
+    known = read_trajectory(written(tmp_path / "a.extxyz", positions, heading=" unwrapped=T"))
+    np.testing.assert_allclose(known.positions, positions, atol=1e-7)
+    guessed = read_trajectory(written(tmp_path / "b.extxyz", positions))
+    assert np.abs(guessed.positions - positions).max() > 9
+    for run, warned in ((known, False), (guessed, True)):
+        warnings = analyze(run, tmp_path / "out", which=("msd",)).warnings
+        assert any("unwrapped" in text for text in warnings) == warned
+
+
+def test_atoms_that_move_little_between_frames_are_followed_without_a_word(tmp_path):
+    positions = walk(60, 4, 0.9)  # a tenth of the cell
+    run = read_trajectory(written(tmp_path / "run.extxyz", positions % 9.0)).after(100.0)
+    assert run.largest_step() == pytest.approx(0.1, rel=0.3)
+    warnings = analyze(run, tmp_path, which=("msd",)).warnings
+    assert not any("unwrapped" in text for text in warnings)
+
+
+@pytest.mark.parametrize("r_max", ["0", "-1", "nan", "inf", "30.1"])
+def test_an_absurd_largest_distance_is_refused(tmp_path, capsys, r_max):
+    file = written(tmp_path / "run.extxyz", walk(2, 2, 0.1))
+    assert main(["analyze", str(file), "--r-max", r_max]) == 2
+    assert "at most 30 Å" in capsys.readouterr().err
+    assert not (tmp_path / "run-analysis").exists()
+
+
+def test_more_pairs_than_memory_holds_are_a_warning(tmp_path):
+    """The densest frame counts."""
+    dense = trajectory(np.zeros((2, 30, 3)) + np.arange(30)[:, None] / 60, cell=9.0)
+    cells = np.array([9.0 * np.eye(3), 0.5 * np.eye(3)])
+    report = analyze(replace(dense, cells=cells), tmp_path, which=("rdf",), r_max_a=30.0)
+    (warning,) = report.warnings
+    assert warning.startswith("No radial distribution: Each frame has 8.1e+08 pairs")
+    assert not report.files
 
 
 def test_the_command_line_analyses_a_file(tmp_path, capsys):

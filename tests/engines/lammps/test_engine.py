@@ -248,6 +248,29 @@ def test_hybrid_overlay_adds_and_exclusive_separates(engine, tmp_path):
         )
 
 
+def test_a_core_takes_no_pair_from_a_potential_unless_it_is_added(engine):
+    core = {"potential": "zbl", "elements": ["Al"]}
+    asked = {"hybrid": [{"potential": "AlCu.eam.alloy"}, core]}
+    alloy = zincblende(5.0, "Al", "Cu")
+    engine.validate(alloy, asked)
+    with pytest.raises(InvalidInputError, match="Two potentials act on Al-Al"):
+        engine.validate(alloy, {**asked, "hybrid_mode": "exclusive"})
+    with pytest.raises(InvalidInputError, match="does not cover Cu-Cu"):
+        engine.validate(fcc(), {"hybrid": [{"potential": "zbl"}]})
+
+
+def test_a_part_of_a_hybrid_is_known_by_its_other_name():
+    parts = [
+        {"potential": name, "pairs": {"Ar-Ar": {"epsilon": 0.0104, "sigma": 3.4}}}
+        for name in ("LJ", "lj/cut")
+    ]
+    first, second = (
+        interactions(["Ar"], NVTParameters(hybrid=[part, {"potential": "zbl"}])) for part in parts
+    )
+    assert first == second
+    assert first.name == "lj/cut+zbl"
+
+
 def test_snap_by_its_files_is_the_shipped_script(engine, tmp_path):
     config = {
         "descriptor_type": "SNAP",
@@ -415,6 +438,28 @@ def test_refused_before_anything_is_written(engine, tmp_path, parameters, error,
         engine.run(fcc(), {"workflow": "MD_NVT_LAMMPS", **parameters}, tmp_path)
     assert words in f"{caught.value.message} {caught.value.hint}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ramp_that_is_cut_for_velocities_goes_on(engine):
+    asked = {
+        "workflow": "MD_ANNEAL_LAMMPS",
+        "potential": COPPER,
+        "equilibration_steps": 0,
+        "analysis": ["vdos"],
+    }
+    parameters = engine.validate(fcc(), asked)
+    potential = interactions(["Cu"], parameters)
+    script = input_script(fcc(), potential, parameters)
+    runs = [line for line in script.splitlines() if line.startswith("run ")]
+    assert runs == [
+        "run 2000 upto start 0 stop 2000",
+        "run 4000 upto start 2000 stop 4000",
+        "run 5000 upto start 4000 stop 8000",
+        "run 8000 upto start 4000 stop 8000",
+        "run 10000 upto start 8000 stop 10000",
+    ]
+    rest = resume_script(potential, parameters, restart="restart.4500.lammps", step=4500, part=1)
+    assert runs[2:] == [line for line in rest.splitlines() if line.startswith("run ")]
 
 
 def test_nequip_is_run_with_newton_off(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.engines.analysis.spectra import summed_power
 from nanoos.engines.analysis.trajectory import Trajectory, uniform_step_fs
 
 FloatArray = npt.NDArray[np.float64]
@@ -26,8 +27,6 @@ few time origins are left."""
 
 N_SEGMENTS: Final = 5
 MIN_FRAMES: Final = 40
-_NUMBERS_AT_ONCE: Final = 2**22
-"""Transformed together: what a long run of many atoms takes in memory."""
 _DIFFUSIVE: Final = (0.8, 1.2)
 _BEYOND_VIBRATION: Final = 0.1
 """MSD over the squared spacing of atoms: solids melt (Lindemann) before they vibrate so far."""
@@ -134,11 +133,5 @@ def _msd_of(positions: FloatArray) -> FloatArray:
     flat = (positions - positions.mean(axis=0)).reshape(n, -1)
     squares = np.concatenate([[0.0], np.cumsum(np.einsum("ij,ij->i", flat, flat))])
     ends = squares[n] - squares[:n] + squares[n:0:-1]
-    power = np.zeros(n + 1)
-    together = max(1, _NUMBERS_AT_ONCE // n)
-    for start in range(0, flat.shape[1], together):
-        spectrum = np.fft.rfft(flat[:, start : start + together], n=2 * n, axis=0)
-        power += np.einsum("ij,ij->i", spectrum.real, spectrum.real)
-        power += np.einsum("ij,ij->i", spectrum.imag, spectrum.imag)
-    product = np.fft.irfft(power, n=2 * n)[:n]
+    product = np.fft.irfft(summed_power(flat), n=2 * n)[:n]
     return np.asarray(np.maximum((ends - 2 * product) / (n_atoms * np.arange(n, 0, -1)), 0.0))

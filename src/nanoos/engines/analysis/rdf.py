@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 
 TOTAL: Final = "total"
 R_MAX_A: Final = 8.0
+LARGEST_R_MAX_A: Final = 30.0
 N_BINS: Final = 200
 MAX_FRAMES: Final = 50
 MOST_PAIRS: Final = 1e8
@@ -61,6 +62,20 @@ class Shell:
     peak_a: float
     cutoff_a: float
     coordination: float
+
+
+def check_distance(r_max_a: float) -> None:
+    """Refuse a largest distance that is none, or too large to count pairs up to, Å.
+
+    Raises:
+        InvalidInputError: code ``invalid_parameter``.
+    """
+    if not 0 < r_max_a <= LARGEST_R_MAX_A:
+        raise InvalidInputError(
+            f"Pairs cannot be counted up to {r_max_a:g} Å.",
+            hint=f"Give a distance above 0 and at most {LARGEST_R_MAX_A:g} Å.",
+            code="invalid_parameter",
+        )
 
 
 def check_pairs(cell: Structure, r_max_a: float) -> None:
@@ -107,11 +122,7 @@ class PairCounts:
 
     def add(self, cell: FloatArray, positions: FloatArray) -> None:
         """Count one frame: (3, 3) and (n_atoms, 3), Å."""
-        structure = Structure(
-            lattice=cell,
-            species=self._species,
-            frac_coords=positions @ np.linalg.inv(cell),
-        )
+        structure = _structure(self._species, cell, positions)
         found = neighbor_list(structure, self._r_max, may_be_isolated=None)
         n_kinds, n_bins = len(self._elements), self._n_bins
         bins = np.minimum((found.distances / self._r_max * n_bins).astype(int), n_bins - 1)
@@ -156,6 +167,10 @@ class PairCounts:
         )
 
 
+def _structure(species: tuple[str, ...], cell: FloatArray, positions: FloatArray) -> Structure:
+    return Structure(lattice=cell, species=species, frac_coords=positions @ np.linalg.inv(cell))
+
+
 def radial_distribution(
     trajectory: Trajectory,
     *,
@@ -172,9 +187,13 @@ def radial_distribution(
         max_frames: More frames are thinned evenly.
 
     Raises:
-        InvalidInputError: code ``too_few_frames``; there is none.
+        InvalidInputError: codes ``too_few_frames``, there is none; ``too_many_pairs``.
     """
     counts = PairCounts(trajectory.species, r_max_a=r_max_a, n_bins=n_bins)
+    if trajectory.n_frames:
+        densest = int(np.argmin(np.abs(np.linalg.det(trajectory.cells))))
+        cell, positions = trajectory.cells[densest], trajectory.positions[densest]
+        check_pairs(_structure(trajectory.species, cell, positions), r_max_a)
     chosen = np.linspace(0, trajectory.n_frames - 1, min(max_frames, trajectory.n_frames))
     for frame in np.unique(chosen.astype(int)):
         counts.add(trajectory.cells[frame], trajectory.positions[frame])

@@ -24,6 +24,8 @@ from nanoos.engines.analysis.rdf import (
 from nanoos.engines.analysis.trajectory import FloatArray, Trajectory
 from nanoos.engines.analysis.vibrations import vibrational_density
 
+_FAST_SHARE: Final = 0.2
+"""Of the cell, root mean square, from frame to frame: one step in eighty is longer than half."""
 _SEEN_THZ: Final = 50.0
 """Highest frequency that a spectrum should show without a warning."""
 
@@ -133,6 +135,12 @@ def _rdf(found: RadialDistribution, folder: Path, report: AnalysisReport) -> Non
 
 def _msd(trajectory: Trajectory, folder: Path, report: AnalysisReport) -> None:
     found = mean_squared_displacement(trajectory)
+    if trajectory.crossings_guessed and (step := trajectory.largest_step()) > _FAST_SHARE:
+        report.warnings.append(
+            f"An atom moves by {step:.2f} of the cell from frame to frame (root mean square): steps "
+            "beyond half of it are taken for shorter ones, and the mean squared displacement is "
+            "not to be trusted. Write frames more often, or unwrapped positions and unwrapped=T."
+        )
     picoseconds = found.lags_fs / 1000
     write_columns(
         folder / "msd.csv",

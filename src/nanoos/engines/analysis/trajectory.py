@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from nanoos.core.errors import InvalidInputError
 
 FloatArray = npt.NDArray[np.float64]
+
+UNWRAPPED_FLAG: Final = "unwrapped"
+"""In the heading of a frame: atoms that leave the cell go on outside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,6 +28,8 @@ class Trajectory:
             goes on outside it.
         velocities: (n_frames, n_atoms, 3), Å/fs, or None.
         forces: (n_frames, n_atoms, 3), eV/Å, or None.
+        crossings_guessed: Whether jumps of more than half a cell were taken for crossings of its
+            boundary.
     """
 
     species: tuple[str, ...]
@@ -33,6 +38,7 @@ class Trajectory:
     positions: FloatArray
     velocities: FloatArray | None = None
     forces: FloatArray | None = None
+    crossings_guessed: bool = False
 
     @property
     def n_frames(self) -> int:
@@ -76,6 +82,13 @@ class Trajectory:
         centre = np.einsum("fai,a->fi", self.positions, masses) / masses.sum()
         return np.asarray(self.positions - (centre - centre[0])[:, None, :])
 
+    def largest_step(self) -> float:
+        """From frame to frame, of the fastest atom: root mean square, as share of the cell."""
+        if self.n_frames < 2:  # noqa: PLR2004
+            return 0.0
+        steps = np.diff(_fractional(self.positions, self.cells), axis=0)
+        return float(np.sqrt(np.einsum("fai,fai->ai", steps, steps).max() / len(steps)))
+
 
 def uniform_step_fs(trajectory: Trajectory) -> float:
     """The time between two frames, fs.
@@ -97,7 +110,8 @@ def read_trajectory(path: Path, *, interval_fs: float | None = None) -> Trajecto
     """Read frames from extended XYZ or any format that ASE knows.
 
     Times are those of the file (``time_fs`` of each frame) unless an interval is given.
-    Positions that jump by more than half a cell are taken to have crossed its boundary.
+    Positions that jump by more than half a cell are taken to have crossed its boundary, unless
+    every frame says that it is ``unwrapped``, as those of the engines do.
 
     Raises:
         InvalidInputError: unreadable, atoms that change, or no times and no interval.
@@ -144,12 +158,14 @@ def read_trajectory(path: Path, *, interval_fs: float | None = None) -> Trajecto
             hint="The analysis is for periodic systems.",
             code="no_cell",
         )
+    known = all(frame.info.get(UNWRAPPED_FLAG) is True for frame in frames)
     return Trajectory(
         species=species,
         times_fs=times,
         cells=cells,
-        positions=unwrapped(positions, cells),
+        positions=positions if known else unwrapped(positions, cells),
         velocities=velocities,
+        crossings_guessed=not known,
     )
 
 
@@ -175,9 +191,13 @@ def unwrapped(positions: FloatArray, cells: FloatArray) -> FloatArray:
         positions: (n_frames, n_atoms, 3), Å, wrapped or not.
         cells: (n_frames, 3, 3), Å.
     """
-    fractional = np.einsum("fai,fij->faj", positions, np.linalg.inv(cells))
+    fractional = _fractional(positions, cells)
     jumps = np.rint(np.diff(fractional, axis=0))
     if not jumps.any():
         return positions
     fractional[1:] -= np.cumsum(jumps, axis=0)
     return np.asarray(np.einsum("fai,fij->faj", fractional, cells))
+
+
+def _fractional(positions: FloatArray, cells: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("fai,fij->faj", positions, np.linalg.inv(cells)))

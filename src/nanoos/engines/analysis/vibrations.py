@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanoos.core.errors import InvalidInputError
+from nanoos.engines.analysis.spectra import summed_power
 from nanoos.engines.analysis.trajectory import Trajectory, uniform_step_fs
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,9 +71,8 @@ def vibrational_density(trajectory: Trajectory, *, lag_share: float = 0.5) -> Vi
     n_lags = max(2, int(lag_share * n))
     curves: dict[str, FloatArray] = {}
     for element in trajectory.elements:
-        chosen = trajectory.velocities[:, trajectory.of(element)]
-        spectrum = np.fft.rfft(chosen, n=2 * n, axis=0)
-        power = (np.abs(spectrum) ** 2).sum(axis=(1, 2))
+        chosen = np.take(trajectory.velocities, trajectory.of(element), axis=1)
+        power = summed_power(chosen.reshape(n, -1))
         summed = np.fft.irfft(power, n=2 * n)[:n_lags] / np.arange(n, n - n_lags, -1)
         curves[element] = ATOMIC_MASSES[element] * summed
     total = np.sum(list(curves.values()), axis=0)

@@ -13,9 +13,10 @@ import numpy as np
 
 from nanoos.engines.analysis import PairCounts, Trajectory
 from nanoos.engines.analysis.rdf import MAX_FRAMES
+from nanoos.engines.analysis.trajectory import UNWRAPPED_FLAG
 from nanoos.engines.lammps.cell import LammpsCell
 from nanoos.engines.lammps.conventions import UnitSystem
-from nanoos.engines.lammps.dumps import Frame, FrameStream
+from nanoos.engines.lammps.dumps import Frame, FrameStream, read_frames
 from nanoos.engines.lammps.parameters import DynamicsParameters, LammpsParameters
 from nanoos.structures.structure import FloatArray
 
@@ -68,11 +69,18 @@ class TrajectoryFollower:
         self._stream: FrameStream | None = None
 
     def begin(self, earlier: list[Path], current: Path, *, step: int) -> None:
-        """Take up the frames of earlier parts, before ``step``, and follow the present one."""
+        """Take up the frames of earlier parts, and follow the present one, from ``step`` on.
+
+        Each part ends where a later one began: what it did beyond was done anew.
+        """
         (self._folder / TRAJECTORY_FILE).write_text("", encoding="utf-8")
-        for path in earlier:
-            for frame in FrameStream(path).more():
-                if frame.step < step:
+        ends = [step]
+        for path in reversed(earlier[1:]):
+            first = next(read_frames(path), None)
+            ends.append(ends[-1] if first is None else min(ends[-1], first.step))
+        for path, end in zip(earlier, reversed(ends), strict=False):
+            for frame in read_frames(path):
+                if frame.step < end:
                     self._take(frame, None)
         self._stream = FrameStream(current)
 
@@ -132,6 +140,7 @@ class TrajectoryFollower:
             properties += ":velocities:R:3"
             when = f"time_fs={step * self._dynamics.timestep:.10g}"
         words = f'Lattice="{vectors}" Properties={properties}:forces:R:3 pbc="T T T" {when}'
+        words += f" {UNWRAPPED_FLAG}=T"
         if energy is not None:
             words += f" energy={energy * self._units.energy_ev:.12g}"
         return f"{len(self._species)}\n{words}\n"

@@ -263,17 +263,21 @@ def _pair_table(pairs: Mapping[str, PairParameters]) -> dict[tuple[str, str], Pa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One style of a hybrid: its arguments, and its coefficients after their types."""
+    """One style of a hybrid: its arguments, and its coefficients after their types.
+
+    ``pairs`` are those that it acts on; one that ``binds`` covers them.
+    """
 
     style: str
     coefficients: tuple[tuple[str, str], ...]
     pairs: frozenset[tuple[str, str]]
     files: tuple[Path, ...] = ()
+    binds: bool = True
 
 
 def _hybrid(wanted: Sequence[str], parameters: LammpsParameters) -> Interactions:
     parts = [_part(wanted, part) for part in parameters.hybrid]
-    covered = frozenset[tuple[str, str]]().union(*(part.pairs for part in parts))
+    covered = frozenset[tuple[str, str]]().union(*(part.pairs for part in parts if part.binds))
     pairs = list(combinations_with_replacement(wanted, 2))
     uncovered = [f"{a}-{b}" for a, b in pairs if (a, b) not in covered]
     refuse_uncovered("The hybrid", uncovered, wanted)
@@ -313,7 +317,7 @@ def _refuse_twice(pairs: Sequence[tuple[str, str]], parts: Sequence[_Part]) -> N
 
 def _part(wanted: Sequence[str], part: HybridPart) -> _Part:
     number = {element: i + 1 for i, element in enumerate(wanted)}
-    if part.potential in {LENNARD_JONES, "LJ"}:
+    if part.potential == LENNARD_JONES:
         lines, pairs = [], set()
         for (a, b), one in _pair_table(part.pairs).items():
             if a in number and b in number and number[a] <= number[b]:
@@ -329,12 +333,16 @@ def _part(wanted: Sequence[str], part: HybridPart) -> _Part:
     if part.potential == ZBL:
         chosen = [e for e in wanted if not part.elements or e in part.elements]
         _refuse_idle(part.potential, chosen)
+        repelled = list(combinations_with_replacement(chosen, 2))
         zs = [
             (f"{number[a]} {number[b]}", f"{ATOMIC_NUMBERS[a]} {ATOMIC_NUMBERS[b]}")
-            for a, b in combinations_with_replacement(chosen, 2)
+            for a, b in repelled
         ]
-        return _Part(  # repulsion alone binds nothing: it covers no pair
-            style=zbl_style(part.inner, part.outer), coefficients=tuple(zs), pairs=frozenset()
+        return _Part(
+            style=zbl_style(part.inner, part.outer),
+            coefficients=tuple(zs),
+            pairs=frozenset(repelled),
+            binds=False,
         )
     return _file_part(wanted, part)
 

@@ -304,7 +304,7 @@ def _velocities(written: Written, parameters: DynamicsParameters) -> Trajectory 
         species=written.structure.species,
         times_fs=np.array([frame.step for frame in frames]) * parameters.timestep,
         cells=np.array([frame.lattice for frame in frames]),
-        positions=np.zeros_like(speeds),
+        positions=np.broadcast_to(0.0, speeds.shape),
         velocities=speeds * written.units.velocity_a_fs,
     )
 

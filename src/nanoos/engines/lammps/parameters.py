@@ -17,6 +17,7 @@ from nanoos.engines.dynamics_parameters import (
 from nanoos.potentials import POTENTIALS
 
 LENNARD_JONES: Final = "lj/cut"
+_LENNARD_JONES_NAMES: Final = frozenset({LENNARD_JONES, "lj"})
 
 
 class _Closed(BaseModel):
@@ -48,6 +49,12 @@ class HybridPart(_Closed):
     """For ``zbl``: where switching begins, Å."""
     outer: float = Field(default=2.0, gt=0, le=10)
     """For ``zbl``: where it ends, Å."""
+
+    @field_validator("potential")
+    @classmethod
+    def _one_spelling(cls, name: str) -> str:
+        """Equal work has equal names: ``LJ`` is ``lj/cut``."""
+        return LENNARD_JONES if name.casefold() in _LENNARD_JONES_NAMES else name
 
 
 class MLPotentialConfig(_Closed):
@@ -104,7 +111,7 @@ class LammpsParameters(EngineParameters):
         """Equal work has equal names: ``LJ`` is ``lj/cut``, ``chgnet`` is ``CHGNet``."""
         if name is None:
             return None
-        if name.casefold() in {"lj", LENNARD_JONES}:
+        if name.casefold() in _LENNARD_JONES_NAMES:
             return LENNARD_JONES
         return POTENTIALS.canonical_name(name) if name in POTENTIALS else name
 

@@ -223,8 +223,9 @@ def _dynamics(
 
 
 def _run(stage: Stage) -> str:
-    """``start`` and ``stop`` keep a ramp of temperature right where a run is taken up again."""
-    return f"run {stage.end} upto start {stage.begin} stop {stage.end}"
+    """``start`` and ``stop`` keep a ramp of temperature right where it is cut or taken up again."""
+    start, stop = stage.ramp or (stage.begin, stage.end)
+    return f"run {stage.end} upto start {start} stop {stop}"
 
 
 def _velocity_dump(parameters: DynamicsParameters) -> list[str]:

@@ -1,6 +1,6 @@
 """What a run does, step by step: stages with the fixes that move the atoms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nanoos.engines.lammps.conventions import UnitSystem
@@ -24,6 +24,8 @@ class Stage:
         end: Last step.
         fixes: ``fix`` commands without their first word; the first word is the fix's id.
         writes_velocities: Whether velocities are written often enough for vibrations.
+        ramp: First and last step of the change of temperature that the stage is a piece of;
+            None where it is the whole.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Stage:
     end: int
     fixes: tuple[str, ...]
     writes_velocities: bool = False
+    ramp: tuple[int, int] | None = None
 
 
 def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) -> list[Stage]:
@@ -50,15 +53,10 @@ def stages(parameters: DynamicsParameters, units: UnitSystem, *, part: int = 0) 
 
 def _split(stage: Stage, step: int) -> list[Stage]:
     """The stage cut at a step; what comes behind it writes velocities."""
+    whole = replace(stage, ramp=(stage.begin, stage.end))
     pieces = [
-        Stage(name=stage.name, begin=stage.begin, end=min(stage.end, step), fixes=stage.fixes),
-        Stage(
-            name=stage.name,
-            begin=max(stage.begin, step),
-            end=stage.end,
-            fixes=stage.fixes,
-            writes_velocities=True,
-        ),
+        replace(whole, end=min(stage.end, step)),
+        replace(whole, begin=max(stage.begin, step), writes_velocities=True),
     ]
     return [piece for piece in pieces if piece.end > piece.begin]
 

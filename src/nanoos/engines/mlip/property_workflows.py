@@ -11,6 +11,7 @@ import numpy as np
 
 from nanoos.core.units import BOLTZMANN_EV_K
 from nanoos.engines.analysis import analyze, block_average, plots
+from nanoos.engines.analysis.trajectory import UNWRAPPED_FLAG
 from nanoos.engines.mlip.dynamics import SAMPLE_COLUMNS, DynamicsRun, molecular_dynamics
 from nanoos.engines.mlip.elastic import ElasticTensor, elastic_tensor
 from nanoos.engines.mlip.finding import Finding, Tick, common_values, relaxation_series
@@ -352,7 +353,7 @@ def _trajectory_text(run: DynamicsRun, parameters: DynamicsParameters) -> str:
             str(len(positions)),
             (
                 f'Lattice="{vectors}" Properties=species:S:1:pos:R:3:velocities:R:3 pbc="T T T" '
-                f"step={step} time_fs={step * parameters.timestep:.10g}"
+                f"step={step} time_fs={step * parameters.timestep:.10g} {UNWRAPPED_FLAG}=T"
             ),
         ]
         lines += [
