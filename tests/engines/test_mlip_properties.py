@@ -8,6 +8,7 @@ import pytest
 from nanoos.core.errors import BadCheckpointError, EngineError, InvalidInputError
 from nanoos.core.units import BOLTZMANN_EV_K, GPA_PER_EV_A3
 from nanoos.engines import get_engine
+from nanoos.engines.analysis import read_trajectory
 from nanoos.engines.mlip.dynamics import CHECKPOINT_FILE, molecular_dynamics
 from nanoos.engines.mlip.elastic import elastic_tensor, moduli, rotated
 from nanoos.engines.mlip.parameters import (
@@ -195,6 +196,8 @@ def test_thermostat_and_pressure(tmp_path):
         0.5 * degrees * BOLTZMANN_EV_K * values["avg_temperature_k"], rel=1e-6
     )
     assert found.texts["trajectory.extxyz"].startswith("27\n")
+    (tmp_path / "trajectory.extxyz").write_text(found.texts["trajectory.extxyz"])
+    assert not read_trajectory(tmp_path / "trajectory.extxyz").crossings_guessed
 
 
 def test_barostat_reaches_its_pressure(tmp_path):
@@ -237,6 +240,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
         ensemble=ensemble, num_steps=120, checkpoint_interval=50, dump_interval=10, **vibrating
     )
     whole = molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
+    (tmp_path / CHECKPOINT_FILE).unlink()
 
     class KilledError(Exception):
         pass
@@ -261,6 +265,35 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, ensemble):
     np.testing.assert_allclose(again.speeds[-1][1], whole.speeds[-1][1], atol=1e-9)
     np.testing.assert_allclose(again.final.cart_coords, whole.final.cart_coords, atol=1e-6)
     np.testing.assert_allclose(again.samples, whole.samples, rtol=1e-6, atol=1e-9)
+
+
+def test_dynamics_whose_results_could_not_be_written_is_not_run_again(tmp_path, monkeypatch):
+    asked = {"workflow": "md", "ensemble": "npt", "num_steps": 6, "min_length": 6.0, "analysis": []}
+    engine = get_engine("LJ")()
+    input_dir = engine.prepare_input(rocksalt(4.1), asked, tmp_path)
+
+    def full(*_):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nanoos.engines.mlip.engine.output.write", full)
+        with pytest.raises(OSError, match="disk full"):
+            engine.execute(input_dir, tmp_path / "output")
+    assert (tmp_path / "output" / CHECKPOINT_FILE).is_file()
+    monkeypatch.delattr("nanoos.engines.mlip.dynamics._sample")
+    assert engine.execute(input_dir, tmp_path / "output").success
+    result = engine.parse_output(tmp_path / "output")
+    assert result.series["step"] == tuple(range(7))
+    assert not any("Continued" in warning for warning in result.warnings)
+    assert not (tmp_path / "output" / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_atoms_that_flew_apart_are_not_in_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("nanoos.engines.mlip.dynamics._HOPELESS_K", 1.0)
+    parameters = DynamicsParameters(num_steps=1, **HOT)
+    with pytest.raises(EngineError, match="flew apart"):
+        molecular_dynamics(fcc(), FAST, parameters, silent, tmp_path)
     assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
@@ -311,3 +344,31 @@ def test_phonons_of_a_given_geometry_do_not_move_it(tmp_path):
     found = phonons(fcc(5.4), ARGON, parameters, silent, tmp_path)
     assert found.structure.volume == pytest.approx(fcc(5.4).volume)
     assert found.n_supercell == 8
+
+
+@pytest.mark.parametrize("repeats", [(2, 2, 2), None])
+def test_phonons_of_a_left_handed_cell_are_those_of_the_crystal(tmp_path, repeats):
+    """Without a centre of inversion, and with three elements: every force at its atom."""
+    right = Structure(
+        lattice=np.diag([4.4, 4.6, 4.9]) + 0.2 * np.eye(3, k=1),
+        species=("Ar", "Kr", "Ar"),
+        frac_coords=[[0.0, 0.0, 0.0], [0.5, 0.45, 0.5], [0.1, 0.55, 0.0]],
+    )
+    swap = np.eye(3)[[1, 0, 2]]
+    left = Structure(
+        lattice=swap @ right.lattice,
+        species=right.species,
+        frac_coords=right.frac_coords @ swap,
+    )
+    assert left.is_left_handed
+    options = {"relax_first": False, "repeats": repeats, "min_length": 8.0, "mesh_length": 5}
+    parameters = PhononParameters(**options)
+    one, other = (
+        phonons(structure, ARGON, parameters, silent, tmp_path / name)
+        for name, structure in (("right", right), ("left", left))
+    )
+    assert one.n_supercell == other.n_supercell == 24
+    np.testing.assert_allclose(
+        np.sort(other.mesh_frequencies_thz[0]), np.sort(one.mesh_frequencies_thz[0]), atol=1e-4
+    )
+    np.testing.assert_allclose(other.result.forces, one.result.forces, atol=1e-9)

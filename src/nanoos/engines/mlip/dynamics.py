@@ -89,7 +89,7 @@ class DynamicsRun:
             species=self.structure.species,
             times_fs=timestep_fs * np.array([step for step, _ in self.speeds]),
             cells=np.zeros((len(self.speeds), 3, 3)),
-            positions=np.zeros_like(velocities),
+            positions=np.broadcast_to(0.0, velocities.shape),
             velocities=velocities,
         )
 
@@ -130,6 +130,8 @@ def molecular_dynamics(
 ) -> DynamicsRun:
     """Run to the last step, from the checkpoint in ``folder`` where there is one.
 
+    The checkpoint of the last step is left there for whoever writes the results down.
+
     Raises:
         EngineError: code ``exploded``; the atoms flew apart.
         BadCheckpointError: there is one that cannot be read.
@@ -151,7 +153,6 @@ def molecular_dynamics(
     except InvalidInputError as error:
         raise _exploded(error.message.rstrip(".")) from error
     run.final = from_atoms(atoms, start)
-    path.unlink(missing_ok=True)
     return run
 
 
@@ -179,14 +180,18 @@ def _integrate(
             _frame(run, atoms, step)
         if fast is not None and step % fast == 0 and step >= parameters.velocities_begin:
             run.speeds.append((step, _velocities(atoms)))
-        if step % parameters.checkpoint_every == 0 and step < parameters.num_steps:
-            _save(path, run, atoms, rng, parameters=parameters, step=step)
         now = time.monotonic()
-        if now - told > _TELL_EVERY_S or step in {done + 1, parameters.num_steps}:
+        saving = step % parameters.checkpoint_every == 0 or step == parameters.num_steps
+        telling = now - told > _TELL_EVERY_S or step in {done + 1, parameters.num_steps}
+        if not (saving or telling):
+            continue
+        temperature = _temperature(atoms)
+        if not np.isfinite(temperature) or temperature > _HOPELESS_K:
+            raise _exploded(f"{temperature:g} K at step {step}")
+        if saving:
+            _save(path, run, atoms, rng, parameters=parameters, step=step)
+        if telling:
             told = now
-            temperature = _temperature(atoms)
-            if not np.isfinite(temperature) or temperature > _HOPELESS_K:
-                raise _exploded(f"{temperature:g} K at step {step}")
             tick(
                 0.95 * step / parameters.num_steps,
                 f"step {step} of {parameters.num_steps}: {temperature:.0f} K",
@@ -331,8 +336,9 @@ def _resume(
                 )
             )
             run.speeds = list(zip(stored["speed_steps"].tolist(), stored["speeds"], strict=True))
-            run.continued = int(stored["continued"]) + 1
-            return int(stored["step"])
+            done = int(stored["step"])
+            run.continued = int(stored["continued"]) + (done < parameters.num_steps)
+            return done
     except FileNotFoundError:
         return 0
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -22,7 +22,7 @@ from nanoos.engines.child_process import Clock
 from nanoos.engines.mlip import output
 from nanoos.engines.mlip.batch import provenance_of
 from nanoos.engines.mlip.checkpoints import clear_checkpoints
-from nanoos.engines.mlip.dynamics import simulation_cell
+from nanoos.engines.mlip.dynamics import CHECKPOINT_FILE, simulation_cell
 from nanoos.engines.mlip.freedom import symmetry_freedom
 from nanoos.engines.mlip.parameters import (
     DynamicsParameters,
@@ -196,6 +196,7 @@ class MLIPEngine(Engine[MLIPParameters]):
         log.line(f"done in {seconds:.2f} s")
         output.write(output_dir, finding, provenance, seconds)
         clear_checkpoints(output_dir)
+        (output_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
         return ExecuteOutcome(success=True, wall_time_s=time.monotonic() - started)
 
 

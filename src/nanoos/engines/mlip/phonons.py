@@ -65,7 +65,8 @@ class Phonons:
         structure: The crystal at its minimum.
         result: The potential's answer there.
         relaxation: The relaxation that came first, None where it was not asked for.
-        supercell_matrix: (3, 3), rows are its vectors in those of the structure.
+        supercell_matrix: (3, 3), rows are its vectors in those of the structure, which are
+            inverted where they are left-handed.
         n_supercell: Atoms in the supercell.
         n_displacements: Force calculations.
         n_primitive: Atoms in the primitive cell that bands belong to.
@@ -146,8 +147,9 @@ def phonons(
         start = relaxation.structure
     result = relaxation.result if relaxation else potential.compute([start])[0]
     matrix = _matrix(start, parameters)
+    right = start.right_handed()  # the same atoms at the same places, in the cell phonopy wants
     cell = PhonopyAtoms(
-        symbols=list(start.species), cell=start.lattice, scaled_positions=start.frac_coords
+        symbols=list(right.species), cell=right.lattice, scaled_positions=right.frac_coords
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -233,7 +235,7 @@ def check_phonons(structure: Structure, parameters: PhononParameters) -> None:
 def _matrix(structure: Structure, parameters: PhononParameters) -> Matrix:
     if parameters.repeats is not None:
         return np.diag(np.array(parameters.repeats, dtype=np.int64))
-    return supercell_matrix(structure, parameters.min_length)
+    return supercell_matrix(structure.right_handed(), parameters.min_length)
 
 
 def _bases(structure: Structure) -> list[Matrix]:
