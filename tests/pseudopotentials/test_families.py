@@ -222,6 +222,47 @@ def test_hostile_archives_are_refused(tmp_path, place, files, links):
     assert not place.exists() or not list(place.iterdir())
 
 
+def test_cutoffs_can_be_said_later(tmp_path, small):
+    packed = tar_of(tmp_path / "bare.tar.gz", {"Si.upf": upf()})
+    cutoffs = tmp_path / "cutoffs.json"
+    cutoffs.write_text(
+        json.dumps(
+            {
+                "Si": {
+                    "filename": "Si.upf",
+                    "md5": hashlib.md5(upf()).hexdigest(),
+                    "cutoff_wfc": 30.0,
+                    "cutoff_rho": 240.0,
+                }
+            }
+        )
+    )
+    bare = install_family(packed, label=Label(name="bare"))
+    assert bare.cutoffs(["Si"]) is None
+    again = install_family(
+        packed, label=Label(name="bare", metadata=cutoffs, license="MIT", citation="me")
+    )
+    found = get_family("bare")
+    assert found.cutoffs(["Si"]) == again.cutoffs(["Si"]) == Cutoffs(wfc_ry=30.0, rho_ry=240.0)
+    assert (found.info.license, found.info.citation) == ("MIT", "me")
+    kept = install_family(packed, label=Label(name="bare"))
+    assert kept.as_dict() == found.as_dict()
+    assert sorted(path.name for path in found.folder.iterdir()) == ["Si.upf", "family.json"]
+
+
+def test_a_zip_with_a_password_is_refused(tmp_path):
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("Si.upf", upf())
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + at] |= 1  # the flag of encryption
+    path.write_bytes(bytes(data))
+    with pytest.raises(InvalidInputError) as caught:
+        install_family(path, label=Label(name="locked"))
+    assert caught.value.error_code == "damaged_archive"
+
+
 def test_a_link_in_a_zip_is_refused(tmp_path):
     path = tmp_path / "links.zip"
     with zipfile.ZipFile(path, "w") as out:

@@ -33,14 +33,10 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
         TooLargeError: it unpacks to more than the limits.
     """
     budget = _Budget()
-    if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.is_file() and file.suffix.lower() in _SUFFIXES:
-                with file.open("rb") as stream:
-                    yield file.name, budget.read(stream, file.name)
-        return
     try:
-        if zipfile.is_zipfile(path):
+        if path.is_dir():
+            yield from _folder_members(path, budget)
+        elif zipfile.is_zipfile(path):
             yield from _zip_members(path, budget)
         else:
             yield from _tar_members(path, budget)
@@ -51,12 +47,21 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
         lzma.LZMAError,
         EOFError,
         OSError,
+        RuntimeError,  # a zip with a password
+        NotImplementedError,  # a way of packing that is not known
     ) as error:
         raise InvalidInputError(
             f"{path.name} cannot be read as an archive: {error}.",
             hint="Give a .tar.xz, .tar.gz or .zip of UPF files, or a folder of them.",
             code="damaged_archive",
         ) from error
+
+
+def _folder_members(folder: Path, budget: "_Budget") -> Iterator[tuple[str, bytes]]:
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix.lower() in _SUFFIXES:
+            with file.open("rb") as stream:
+                yield file.name, budget.read(stream, file.name)
 
 
 class _Budget:

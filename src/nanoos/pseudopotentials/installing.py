@@ -83,10 +83,11 @@ def install_family(
         archive = Path(scratch) / "archive"
         fetch(known.url, archive, family=known.name, progress=tell)
         metadata = None
-        if known.metadata_url is not None:
+        if known.metadata_url is not None and given.metadata is None:
             metadata = Path(scratch) / ("metadata.json" if "json" in known.metadata_url else "meta")
             fetch(known.metadata_url, metadata, family=known.name, progress=tell)
-        return _install(archive, known, replace(given, metadata=metadata), known.url, tell)
+        labelled = replace(given, metadata=given.metadata or metadata)
+        return _install(archive, known, labelled, known.url, tell)
 
 
 def _known(name: str) -> KnownFamily | None:
@@ -122,7 +123,7 @@ def _install(
     existing = {one.name.casefold(): one for one in families()}.get(info.name.casefold())
     if existing is not None:
         if existing.sha256 == family.sha256:
-            return existing
+            return _relabelled(existing, family, label)
         raise ConflictError(
             f"There is another family {existing.name} on this machine, with other files.",
             hint=f"nanoos pseudos remove {existing.name}, or give this one another --name.",
@@ -131,6 +132,37 @@ def _install(
     tell(0.95, f"writing {len(pseudos)} files")
     _settle(family, chosen)
     return get_family(info.name)
+
+
+def _relabelled(
+    existing: PseudopotentialFamily, again: PseudopotentialFamily, label: Label
+) -> PseudopotentialFamily:
+    """A family with the same files, with what was said of it this time and not before."""
+    info = replace(
+        existing.info,
+        license=label.license or existing.info.license,
+        citation=label.citation or existing.info.citation,
+    )
+    pseudos = {
+        element: replace(one, cutoffs=again.pseudos[element].cutoffs or one.cutoffs)
+        for element, one in existing.pseudos.items()
+    }
+    family = replace(existing, info=info, pseudos=pseudos)
+    if family.as_dict() == existing.as_dict():
+        return existing
+    with _writable(family.folder) as folder:
+        scratch = folder / f".{MANIFEST}.{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            _write_through(scratch, _manifest(family))
+            scratch.replace(folder / MANIFEST)
+        finally:
+            scratch.unlink(missing_ok=True)
+    return get_family(family.name)
+
+
+def _manifest(family: PseudopotentialFamily) -> bytes:
+    document = {"format": FORMAT, **family.as_dict()}
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _take_metadata(path: Path, suggestions: Suggestions) -> None:
@@ -244,8 +276,7 @@ def _settle(family: PseudopotentialFamily, chosen: Mapping[str, Candidate]) -> N
         try:
             for element, pseudo in family.pseudos.items():
                 _write_through(scratch / pseudo.file, chosen[element].data)
-            document = {"format": FORMAT, **family.as_dict()}
-            _write_through(scratch / MANIFEST, (json.dumps(document, indent=1) + "\n").encode())
+            _write_through(scratch / MANIFEST, _manifest(family))
             scratch.rename(family.folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
