@@ -276,6 +276,45 @@ def test_a_cancelled_batch_that_is_retried_does_what_it_had_not_done(services, d
     assert states == {"completed"}
 
 
+def test_the_same_batch_twice_is_relaxed_once(services, drain):
+    first, second, third = many(services)
+    items = services.simulations.submit_batch([first, second], ME, **RELAX, together=True)
+    again = services.simulations.submit_batch([second, third], ME, **RELAX, together=True)
+    assert again[0].simulation.id == items[1].simulation.id
+    other, batch = services.jobs.page(ME, kind="relaxations").items
+    assert other.payload["simulation_ids"] == [str(again[1].simulation.id)]
+    services.simulations.submit_batch([first, second, third], ME, **RELAX, together=True)
+    assert services.jobs.page(ME, kind="relaxations").total == 2, "nothing is left to do"
+    services.jobs.cancel(other.id, ME)
+    assert drain(services) == 1
+    assert services.jobs.get(batch.id, ME).result == {"total": 2, "failed": 0}
+    ended = [services.simulations.get(i.simulation.id, ME).state for i in (*items, again[1])]
+    assert ended == ["completed", "completed", "cancelled"], "each batch ends its own"
+
+
+def test_work_on_a_shared_structure_is_of_whoever_asks(services, drain):
+    shared, _ = services.structures.add(rocksalt(4.2), ME, source={"kind": "test"}, shared=True)
+    bob = services.users.create("bob", "a long password", ME, role="user")
+    guest = Principal(
+        user_id=bob.id, username="bob", role="user", scopes=frozenset({"read", "write"})
+    )
+    mine = services.simulations.submit(shared.id, ME, **LJ)
+    his = services.simulations.submit(shared.id, guest, **LJ)
+    assert his.id != mine.id
+    assert services.simulations.submit(shared.id, guest, **LJ).id == his.id
+    (item,) = services.simulations.submit_batch([shared.id], guest, **LJ)
+    assert item.simulation.id == his.id
+    own = services.simulations.submit(shared.id, ME, **RELAX)
+    (item,) = services.simulations.submit_batch([shared.id], guest, **RELAX, together=True)
+    assert item.simulation.id != own.id
+    (batch,) = services.jobs.page(guest, kind="relaxations").items
+    services.jobs.cancel(batch.id, guest)
+    drain(services)
+    assert services.simulations.get(item.simulation.id, guest).state == "cancelled"
+    assert services.simulations.get(own.id, ME).state == "completed"
+    assert services.simulations.page_of_structure(shared.id, guest).total == 2
+
+
 def test_only_relaxations_run_together(services):
     with pytest.raises(InvalidInputError, match="does not run in batches"):
         services.simulations.submit_batch(many(services), ME, **LJ, together=True)

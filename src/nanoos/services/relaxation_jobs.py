@@ -22,7 +22,7 @@ from nanoos.db.jobs import CANCELLED, COMPLETED, FAILED, QUEUED
 from nanoos.services.job_attempts import end_job
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
 from nanoos.services.simulation_jobs import result_row
-from nanoos.services.simulations import wait_for_batch
+from nanoos.services.simulations import HELD_BY, wait_for_batch
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services
@@ -64,16 +64,15 @@ def _listed(claim_payload: Any) -> list[uuid.UUID]:
 
 
 def _waiting(services: "Services", claim: JobClaim) -> list[uuid.UUID]:
-    """Simulations of the batch that have not ended, in the order given."""
+    """Simulations that wait for this batch, in the order given."""
     listed = _listed(claim.payload)
     with services.database.read() as session:
-        found = set(
-            session.scalars(
-                select(SimulationTable.id)
-                .join(JobTable, JobTable.id == SimulationTable.job_id)
-                .where(SimulationTable.id.in_(listed), JobTable.state == QUEUED)
-            )
+        rows = session.execute(
+            select(SimulationTable.id, JobTable.payload)
+            .join(JobTable, JobTable.id == SimulationTable.job_id)
+            .where(SimulationTable.id.in_(listed), JobTable.state == QUEUED)
         )
+        found = {one for one, payload in rows if payload.get(HELD_BY) == str(claim.job_id)}
     return [simulation_id for simulation_id in listed if simulation_id in found]
 
 
@@ -158,15 +157,18 @@ def release(session: Session, job: JobTable) -> None:
         .with_for_update(of=JobTable)
     ).all()
     for row in held:
+        if row.payload.get(HELD_BY) != str(job.id):
+            continue  # it waits for another batch, or for none
         if job.state == CANCELLED:
             end_job(session, row, CANCELLED)
         else:
+            row.payload = {name: value for name, value in row.payload.items() if name != HELD_BY}
             row.not_before = None
 
 
 def take_up(session: Session, job: JobTable) -> None:
     """In the transaction that retries the job: what is not completed waits for it again."""
-    wait_for_batch(session, _listed(job.payload))
+    wait_for_batch(session, _listed(job.payload), job.id)
 
 
 RELAXATIONS = JobKind(

@@ -22,7 +22,7 @@ from nanoos.db import (
     db_now,
     insert_if_absent,
 )
-from nanoos.db.jobs import CANCELLED, FAILED, QUEUED
+from nanoos.db.jobs import CANCELLED, FAILED, QUEUED, TERMINAL_STATES
 from nanoos.services.access import Principal, visible
 from nanoos.services.jobs import JobService
 from nanoos.services.paging import Page, fetch_page
@@ -32,6 +32,10 @@ from nanoos.structures import Structure
 BATCH_ENGINES: Final = ("MLIP", "LJ")
 """Whose relaxations can share a batch."""
 
+TO_DO: Final = (QUEUED, FAILED, CANCELLED)
+"""States of what a batch takes."""
+HELD_BY: Final = "held_by"
+"""Key in the payload of a simulation's job: the job that does it with others."""
 HELD_S: Final = 7 * 24 * 3600.0
 """How long a simulation waits for its batch before it runs by itself, whatever became of it."""
 
@@ -95,11 +99,24 @@ class SimulationPlan:
     parameters: Mapping[str, Any]
     queue: str
 
-    def key(self, structure_id: uuid.UUID, fingerprint: Mapping[str, str]) -> str:
-        """SHA-256 that names this work on that structure, with what it rests on."""
+    def key(
+        self,
+        structure_id: uuid.UUID,
+        fingerprint: Mapping[str, str],
+        guest_id: uuid.UUID | None = None,
+    ) -> str:
+        """SHA-256 that names this work on that structure, with what it rests on.
+
+        Args:
+            structure_id: Of the structure.
+            fingerprint: What it rests on.
+            guest_id: Whose work it is, where the structure is another's.
+        """
         document = [str(structure_id), self.engine, self.workflow, self.parameters]
         if fingerprint:
             document.append(dict(fingerprint))
+        if guest_id is not None:
+            document.append(str(guest_id))
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -164,7 +181,7 @@ class SimulationService:
                 plan,
                 structure_id=structure_id,
                 fingerprint=fingerprint,
-                owner_id=structure.owner_id,
+                owner_id=who.user_id,
                 priority=priority,
             )
             self._jobs.retry_in(session, row.job_id)
@@ -255,37 +272,38 @@ class SimulationService:
         priority: int,
     ) -> list[BatchItem]:
         """The simulations, their jobs held back, and one job that relaxes them."""
-        checked: dict[uuid.UUID, tuple[uuid.UUID, Mapping[str, str]]] = {}
+        checked: dict[uuid.UUID, Mapping[str, str]] = {}
         errors: dict[uuid.UUID, Mapping[str, Any]] = {}
         for structure_id in dict.fromkeys(structure_ids):
             try:
                 structure = self._structures.get(structure_id, who)
                 self.check(plan, structure.structure)
-                fingerprint = self.fingerprint(plan, structure.structure)
-                checked[structure_id] = (structure.owner_id, fingerprint)
+                checked[structure_id] = self.fingerprint(plan, structure.structure)
             except NanoosError as error:
                 errors[structure_id] = error.as_dict()
         found: dict[uuid.UUID, uuid.UUID] = {}
         with self._db.write() as session:
-            for structure_id, (owner_id, fingerprint) in checked.items():
+            for structure_id, fingerprint in checked.items():
                 row = self.submit_in(
                     session,
                     plan,
                     structure_id=structure_id,
                     fingerprint=fingerprint,
-                    owner_id=owner_id,
+                    owner_id=who.user_id,
                     priority=priority,
                 )
                 found[structure_id] = row.id
-            if wait_for_batch(session, list(found.values())):
-                self._jobs.enqueue(
+            own = not_in_batches(session, list(found.values()))
+            if any(state in TO_DO for state in own.values()):
+                batch_id = self._jobs.enqueue(
                     session,
                     "relaxations",
-                    {"simulation_ids": [str(i) for i in found.values()]},
+                    {"simulation_ids": [str(i) for i in own]},
                     owner_id=who.user_id,
                     queue=plan.queue,
                     priority=priority,
                 )
+                wait_for_batch(session, list(own), batch_id)
         return [
             BatchItem(
                 structure_id=structure_id,
@@ -309,7 +327,10 @@ class SimulationService:
 
         The same work gives the simulation that is there, whatever its state.
         """
-        key = plan.key(structure_id, fingerprint)
+        theirs = session.scalar(
+            select(StructureTable.owner_id).where(StructureTable.id == structure_id)
+        )
+        key = plan.key(structure_id, fingerprint, None if theirs == owner_id else owner_id)
         existing = session.scalar(select(SimulationTable).where(SimulationTable.key == key))
         if existing is not None:
             return existing
@@ -391,25 +412,50 @@ class SimulationService:
             )
 
 
-def wait_for_batch(session: Session, simulation_ids: Sequence[uuid.UUID]) -> bool:
-    """Hold simulations back for the job that does them together; whether there are any.
-
-    Those that failed or were cancelled are tried again, completed and running ones left alone.
-    """
-    jobs = session.scalars(
-        select(JobTable)
-        .join(SimulationTable, SimulationTable.job_id == JobTable.id)
-        .where(
-            SimulationTable.id.in_(simulation_ids),
-            JobTable.state.in_((QUEUED, FAILED, CANCELLED)),
-        )
+def not_in_batches(session: Session, simulation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Of simulations those that wait for no other batch, in order, with the states of their jobs."""
+    rows = session.execute(
+        select(SimulationTable.id, JobTable)
+        .join(JobTable, JobTable.id == SimulationTable.job_id)
+        .where(SimulationTable.id.in_(simulation_ids))
         .order_by(JobTable.id)
         .with_for_update(of=JobTable)
     ).all()
+    holders = {
+        simulation_id: uuid.UUID(job.payload[HELD_BY])
+        for simulation_id, job in rows
+        if job.state == QUEUED and HELD_BY in job.payload
+    }
+    at_work = set(
+        session.scalars(
+            select(JobTable.id).where(
+                JobTable.id.in_(holders.values()), JobTable.state.not_in(TERMINAL_STATES)
+            )
+        )
+    )
+    free = {one: job.state for one, job in rows if holders.get(one) not in at_work}
+    return {one: free[one] for one in simulation_ids if one in free}
+
+
+def wait_for_batch(
+    session: Session, simulation_ids: Sequence[uuid.UUID], batch_id: uuid.UUID
+) -> None:
+    """Hold simulations back for the job that does them together.
+
+    Those that failed or were cancelled are tried again, completed and running ones left alone, and so
+    are those that wait for another batch.
+    """
+    free = not_in_batches(session, simulation_ids)
+    jobs = session.scalars(
+        select(JobTable)
+        .join(SimulationTable, SimulationTable.job_id == JobTable.id)
+        .where(SimulationTable.id.in_(free), JobTable.state.in_(TO_DO))
+        .order_by(JobTable.id)
+    ).all()
     for job in jobs:
         JobService.retry_in(session, job.id)
+        job.payload = {**job.payload, HELD_BY: str(batch_id)}
         job.not_before = cast("datetime", db_now(HELD_S))
-    return bool(jobs)
 
 
 def _query() -> Select[SimulationTable, JobTable]:
