@@ -7,6 +7,8 @@ import zipfile
 import pytest
 from people import Person, add_structure, poscar
 
+from nanoos.structures import Structure
+
 
 def test_a_file_then_the_same_crystal_again(ann: Person) -> None:
     first = ann.client.post("/api/v1/structures", files={"file": ("NaCl.vasp", poscar())})
@@ -16,6 +18,18 @@ def test_a_file_then_the_same_crystal_again(ann: Person) -> None:
     assert again.json()["duplicate"] is True
     assert again.json()["id"] == first.json()["id"]
     assert first.json()["source"] == {"kind": "upload", "file": "NaCl.vasp"}
+
+
+def test_another_cell_is_stored_where_it_is_asked_for(ann: Person) -> None:
+    first = ann.client.post("/api/v1/structures", files={"file": ("NaCl.vasp", poscar())}).json()
+    cell = Structure.from_dict(first["structure"])
+    double = Structure.from_ase(cell.to_ase() * (2, 1, 1)).as_dict()
+    for given, twice in ((False, False), (True, True), (True, True)):
+        answer = ann.client.post(
+            "/api/v1/structures", json={"structure": double, "as_given": given}
+        ).json()
+        assert (answer["n_sites"] == 2 * cell.n_sites) == twice
+    assert answer["duplicate"] is True
 
 
 def test_json_of_a_structure_comes_back_the_same(ann: Person) -> None:

@@ -6,6 +6,8 @@ import resource
 import uuid
 
 import pytest
+from ase.io import read as ase_read
+from ase.io import write as ase_write
 
 from nanoos.engines.lammps import program
 from nanoos.services.access import LOCAL_PRINCIPAL
@@ -147,6 +149,26 @@ def test_simulate_and_wait_runs_it_here_and_once(lab, crystals):
     assert lab(*command, "--wait", "-o", folder).code == 0
     assert (folder / "output" / "result.json").is_file()
     assert "--wait" in lab(*command, "-o", folder).err
+
+
+def test_the_cell_of_the_file_is_simulated(lab, crystals):
+    magnesia = crystals / "a_MgO.cif"
+    assert lab("structures", "import", magnesia).code == 0
+    large = crystals / "supercell.cif"
+    ase_write(large, ase_read(magnesia) * (2, 1, 1))
+    done = lab("simulate", large, "-e", "LJ", "-w", "single_point", "--wait", "--json").document
+    sites = len(ase_read(large))
+    shown = lab("structures", "export", done["structure_id"], "-o", crystals / "back.cif")
+    assert shown.code == 0, shown.err
+    assert len(ase_read(crystals / "back.cif")) == sites
+    again = lab("simulate", large, "-e", "LJ", "-w", "single_point", "--wait", "--json").document
+    assert again["id"] == done["id"]
+
+
+def test_a_word_too_long_for_a_path_is_no_traceback(lab):
+    ran = lab("simulate", "Si" * 200, "-e", "LJ")
+    assert ran.code == 5
+    assert "Internal" not in ran.err
 
 
 def test_simulate_again_after_a_cancellation_runs_it(lab, crystals):

@@ -152,11 +152,15 @@ def _write_input(
     folder: Path,
     as_json: bool,
 ) -> None:
+    from nanoos.core.folders import existing_path
     from nanoos.engines import get_engine
     from nanoos.structures import read_structure
 
-    path = Path(what)
-    structure = read_structure(path) if path.is_file() else find_structure(lab, what).structure
+    path = existing_path(what)
+    if path is None or not path.is_file():
+        structure = find_structure(lab, what).structure
+    else:
+        structure = read_structure(path)
     written = get_engine(engine)().prepare_input(structure, parameters, folder)
     files = sorted(file.name for file in written.iterdir())
     if as_json:
@@ -177,14 +181,15 @@ def given_parameter(text: str) -> tuple[str, Any]:
 
 
 def stored_structure(lab: "Services", what: str) -> "StructureRecord":
-    """The stored structure that is meant; one from a file is stored first."""
+    """The stored structure that is meant; one from a file is stored first, in the cell of the file."""
+    from nanoos.core.folders import existing_path
     from nanoos.structures import read_structure
 
-    path = Path(what)
-    if not path.is_file():
+    path = existing_path(what)
+    if path is None or not path.is_file():
         return find_structure(lab, what)
-    structure = read_structure(path)
-    record, _ = lab.structures.add(structure, local_user(), source={"kind": "file", "file": what})
+    source = {"kind": "file", "file": what}
+    record, _ = lab.structures.add(read_structure(path), local_user(), source=source, as_given=True)
     return record
 
 

@@ -154,16 +154,17 @@ class StructureShelf:
         self._services = services
         self._who = who
 
-    def add(self, crystal: Crystal) -> StoredStructure:
+    def add(self, crystal: Crystal, *, as_given: bool = False) -> StoredStructure:
         """Store a crystal; the one that is there already is answered where it is the same.
 
         Args:
             crystal: As in :func:`as_structure`.
+            as_given: Another cell of the same crystal is another one.
         """
         if isinstance(crystal, StoredStructure):
             return crystal
         record, _ = self._services.structures.add(
-            as_structure(crystal), self._who, source=_origin(crystal)
+            as_structure(crystal), self._who, source=_origin(crystal), as_given=as_given
         )
         return StoredStructure(record)
 

@@ -137,13 +137,13 @@ class Laboratory:
         cancelled is queued again.
 
         Args:
-            crystal: As in :meth:`predict`; it is stored.
+            crystal: As in :meth:`predict`; it is stored, in the cell that it has.
             engine: Which engine.
             workflow: What it does.
             parameters: Of the workflow.
         """
         return self.services.simulations.submit(
-            self.structures.add(crystal).id,
+            self.structures.add(crystal, as_given=True).id,
             self._who,
             engine=engine,
             workflow=workflow,

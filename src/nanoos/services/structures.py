@@ -57,6 +57,7 @@ class StructureService:
         source: Mapping[str, Any],
         shared: bool = False,
         material_id: uuid.UUID | None = None,
+        as_given: bool = False,
     ) -> tuple[StructureRecord, bool]:
         """Store a structure, or find the one that is the same crystal.
 
@@ -66,6 +67,8 @@ class StructureService:
             source: Where it came from; JSON types, with a ``kind``.
             shared: Whether everybody may see it; no effect on a duplicate.
             material_id: A material of ``who`` with this formula; found or made without it.
+            as_given: Another cell of the same crystal is another one: what is computed of a cell
+                (forces, meshes, dynamics) is of that cell.
 
         Returns:
             The stored record, and whether it is new.
@@ -77,7 +80,7 @@ class StructureService:
         """
         structure = structure.right_handed().validated()
         check_formula_length(structure)
-        existing = find_equal(self._db, structure, who.user_id)
+        existing = None if as_given else find_equal(self._db, structure, who.user_id)
         if existing is not None:
             return self.get(existing, who), False
         structure_facts(structure)  # computed here, ahead of the transaction that stores it

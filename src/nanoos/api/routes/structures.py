@@ -81,6 +81,7 @@ async def add_structure(request: Request, response: Response, lab: Lab, who: Wri
         source=source,
         shared=fields.shared,
         material_id=fields.material_id,
+        as_given=fields.as_given,
     )
     response.status_code = 201 if is_new else 200
     features = not is_new and bool(await run_in_threadpool(lab.features.with_features, [record.id]))

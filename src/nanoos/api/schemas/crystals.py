@@ -64,6 +64,8 @@ class StructureBody(Body):
     shared: bool = False
     material_id: uuid.UUID | None = None
     """A material of one's own with this formula; found or made without it."""
+    as_given: bool = False
+    """Another cell of a crystal that is there already (a supercell) is another structure."""
 
 
 class ImportFields(Body):
@@ -76,6 +78,8 @@ class UploadFields(ImportFields):
     """The fields beside the file of an upload."""
 
     material_id: uuid.UUID | None = None
+    as_given: bool = False
+    """As in JSON: another cell of a crystal that is there already is another structure."""
 
 
 class StructureSummary(Answer):
