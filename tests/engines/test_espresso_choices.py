@@ -12,8 +12,8 @@ from nanoos.engines.espresso.choices import (
     choose,
     choose_as_metal,
     may_be_metal,
-    metal_or_insulator,
 )
+from nanoos.engines.espresso.closed_shells import metal_or_insulator
 from nanoos.engines.espresso.estimate import estimate, irreducible_points
 from nanoos.engines.espresso.input_file import PwTask, pw_input, starting_magnetizations
 from nanoos.engines.espresso.parameters import EspressoParameters, ScfParameters

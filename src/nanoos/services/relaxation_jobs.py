@@ -21,8 +21,8 @@ from nanoos.db import JobTable, SimulationTable, db_now
 from nanoos.db.jobs import CANCELLED, COMPLETED, FAILED, QUEUED
 from nanoos.services.job_attempts import end_job
 from nanoos.services.job_kinds import JobClaim, JobContext, JobKind, JobOutcome
+from nanoos.services.simulation_batches import HELD_BY, wait_for_batch
 from nanoos.services.simulation_jobs import result_row
-from nanoos.services.simulations import HELD_BY, wait_for_batch
 
 if TYPE_CHECKING:
     from nanoos.services.container import Services

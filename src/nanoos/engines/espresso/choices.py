@@ -6,79 +6,27 @@ metals (Marzari et al., DOI 10.1103/PhysRevLett.82.3296), a Gaussian of 0.002 Ry
 insulators.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from math import ceil
 from typing import Any, Final
 
 from nanoos.core.errors import InvalidInputError, UnavailableError
 from nanoos.engines.dft_parameters import DftParameters
+from nanoos.engines.espresso.closed_shells import metal_or_insulator
 from nanoos.engines.espresso.parameters import EspressoParameters
+from nanoos.engines.espresso.spins import Species, bands_of_spins, kinds_of_atoms, starting_moments
 from nanoos.kpoints import KpointPrediction, kpoint_model, mesh_of
-from nanoos.kpoints.mesh import vacuum_directions
 from nanoos.pseudopotentials import PseudopotentialFamily
 from nanoos.structures import Structure
-from nanoos.structures.elements import ATOMIC_NUMBERS
 
 METAL_KDIST: Final = 0.15
 INSULATOR_KDIST: Final = 0.25
 METAL_DEGAUSS_RY: Final = 0.01
 INSULATOR_DEGAUSS_RY: Final = 0.002
-GAP_OF_AN_INSULATOR_EV: Final = 0.3
 MOST_SITES_FOR_THE_MODEL: Final = 200
 MIXING_BETA: Final = 0.7
 HIGHEST_CONFIDENCE: Final = 0.95
-
-_OPEN_SHELLS: Final[Mapping[str, float]] = {
-    "Cr": 3.0, "Mn": 5.0, "Fe": 4.0, "Co": 3.0, "Ni": 2.0,
-    "Ce": 1.0, "Pr": 2.0, "Nd": 3.0, "Pm": 4.0, "Sm": 5.0, "Eu": 7.0, "Gd": 7.0, "Tb": 6.0,
-    "Dy": 5.0, "Ho": 4.0, "Er": 3.0, "Tm": 2.0,
-    "Pa": 2.0, "U": 3.0, "Np": 4.0, "Pu": 5.0, "Am": 6.0, "Cm": 7.0,
-}  # fmt: skip
-"""Elements that carry moments in most crystals: starting moment, Bohr magnetons (high spin)."""
-_OPEN_IN_COMPOUNDS: Final[Mapping[str, float]] = {"Ti": 1.0, "V": 3.0, "Cu": 1.0}
-"""Elements whose ions carry moments; the metals do not."""
-_ANIONS: Final[Mapping[str, int]] = {
-    "F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2, "S": -2, "Se": -2, "Te": -2, "N": -3, "P": -3,
-    "As": -3,
-}  # fmt: skip
-_CATIONS: Final[Mapping[str, int]] = {
-    "H": 1, "Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Ag": 1, "Be": 2, "Mg": 2, "Ca": 2,
-    "Sr": 2, "Ba": 2, "Zn": 2, "Cd": 2, "B": 3, "Al": 3, "Ga": 3, "In": 3, "Sc": 3, "Y": 3,
-    "La": 3, "Lu": 3, "C": 4, "Si": 4, "Ge": 4, "Ti": 4, "Zr": 4, "Hf": 4, "Nb": 5, "Ta": 5,
-    "Mo": 6, "W": 6,
-}  # fmt: skip
-"""Charge with closed shells, or with an empty d shell."""
-_NONMETALS: Final = frozenset(
-    (
-        "H", "He", "B", "C", "N", "O", "F", "Ne", "Si", "P", "S", "Cl", "Ar", "Ge", "As", "Se", "Br",
-        "Kr", "Te", "I", "Xe", "At", "Rn",
-    )
-)  # fmt: skip
-_TINY_MOMENT: Final = 1e-3
-_SAME_MOMENT: Final = 0.2
-"""Starting moments of an element that differ by no more are one kind of atom, Bohr magnetons."""
-_MOST_KINDS: Final = 10
-"""``ntypx`` of pw.x (Modules/parameters.f90)."""
-_SIMPLE: Final = frozenset(("Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"))
-"""Metals without moments, whose compounds have them in their anions only: superoxides."""
-_SMALL_MOLECULE: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Species:
-    """A kind of atom in the input: an element with a starting moment.
-
-    Attributes:
-        label: ``Fe``, or ``Fe1`` where the element has several moments.
-        element: Symbol.
-        moment: Starting moment, Bohr magnetons.
-    """
-
-    label: str
-    element: str
-    moment: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +87,7 @@ def choose(
     metal, why = metal_or_insulator(structure.composition, parameters.expected_gap_ev)
     reasons["metal"] = why
     polarised, moments = starting_moments(structure, parameters, reasons)
-    species, site_species = _species(structure, moments)
+    species, site_species = kinds_of_atoms(structure, moments)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in structure.species)
     for one in species:
         if abs(one.moment) > pseudos[one.element].z_valence:
@@ -161,7 +109,7 @@ def choose(
             nbnd = _enough_bands(n_electrons)
             reasons["nbnd"] = "a fifth more than are filled, at least four, so that a gap is seen"
     elif polarised and nbnd is None:
-        nbnd = _bands_of_spins(n_electrons, sum(abs(moment) for moment in moments))
+        nbnd = bands_of_spins(n_electrons, sum(abs(moment) for moment in moments))
         reasons["nbnd"] = "enough for the majority spin if all moments are parallel"
     if nbnd is not None and nbnd < n_electrons / 2:
         raise InvalidInputError(
@@ -209,26 +157,6 @@ def choose_as_metal(
     choices = choose(structure, of_a_metal, family)
     why = f"{stage} found no gap in what was computed as an insulator first ({guess})"
     return replace(choices, reasons={**choices.reasons, "metal": why})
-
-
-def metal_or_insulator(
-    composition: Mapping[str, int], expected_gap_ev: float | None
-) -> tuple[bool, str]:
-    """Whether to treat a crystal as a metal, and why."""
-    if expected_gap_ev is not None:
-        metal = expected_gap_ev < GAP_OF_AN_INSULATOR_EV
-        return metal, f"a gap of {expected_gap_ev:g} eV is expected"
-    if _NONMETALS.issuperset(composition):
-        return False, "all elements are nonmetals"
-    charge = 0
-    for symbol, count in composition.items():
-        state = _ANIONS.get(symbol, _CATIONS.get(symbol))
-        if state is None:
-            return True, f"{symbol} has no single closed-shell charge"
-        charge += state * count
-    if charge == 0 and any(symbol in _ANIONS for symbol in composition):
-        return False, "the closed-shell charges of its ions balance"
-    return True, "the closed-shell charges of its elements do not balance"
 
 
 def _cutoffs(
@@ -339,124 +267,6 @@ def _smearing(
     rule = "as for a metal" if metal else "narrow, as for an insulator"
     reasons["smearing"] = "given" if given else rule
     return smearing, width
-
-
-def starting_moments(
-    structure: Structure, parameters: DftParameters, reasons: dict[str, str]
-) -> tuple[bool, list[float]]:
-    """Whether to polarise, and the starting moment of each site, Bohr magnetons.
-
-    Raises:
-        InvalidInputError: moments of an element that the structure lacks.
-    """
-    none = [0.0] * structure.n_sites
-    if parameters.spin == "none":
-        reasons["spin"] = "not polarised, as asked for"
-        return False, none
-    if structure.spins is not None and any(abs(m) > _TINY_MOMENT for m in structure.spins):
-        reasons["spin"] = "the structure has moments"
-        return True, list(structure.spins)
-    if parameters.magnetic_moments is not None:
-        unknown = set(parameters.magnetic_moments) - set(structure.species)
-        if unknown:
-            raise InvalidInputError(
-                f"There is no {', '.join(sorted(unknown))} in {structure.formula}.",
-                hint="magnetic_moments names elements of the structure.",
-            )
-        reasons["spin"] = "moments were given"
-        return True, [parameters.magnetic_moments.get(s, 0.0) for s in structure.species]
-    known = dict(_OPEN_SHELLS)
-    if any(symbol in _ANIONS for symbol in structure.species):
-        known |= _OPEN_IN_COMPOUNDS
-    open_shells, _ = metal_or_insulator(structure.composition, None)
-    magnetic = sorted({s for s in structure.species if s in known})
-    if not open_shells:  # charges that balance leave none: Ti4+
-        magnetic = [s for s in magnetic if s in _OPEN_SHELLS]
-    if magnetic:
-        reasons["spin"] = f"{', '.join(magnetic)} may carry a moment; all start parallel"
-        return True, [known[s] if s in magnetic else 0.0 for s in structure.species]
-    if parameters.spin == "polarised":
-        reasons["spin"] = "polarised, as asked for; every atom starts with half a moment"
-        return True, [0.5] * structure.n_sites
-    if radical := _radical(structure):
-        reasons["spin"] = f"{radical}: a moment is likely"
-        return True, [1.0 if s in _NONMETALS else 0.0 for s in structure.species]
-    reasons["spin"] = "no element that is known for its moments"
-    return False, none
-
-
-def _radical(structure: Structure) -> str:
-    """Why a crystal or molecule without magnetic elements may have a moment; empty if none is likely.
-
-    Valence electrons are odd where all electrons are: cores are closed.
-    """
-    elements = set(structure.species)
-    if not elements & _NONMETALS or not elements <= _NONMETALS | _SIMPLE:
-        return ""
-    if sum(ATOMIC_NUMBERS[symbol] for symbol in structure.species) % 2:
-        return "an odd number of electrons with a nonmetal"
-    if structure.n_sites <= _SMALL_MOLECULE and all(vacuum_directions(structure)):
-        return "an atom or a molecule of two, as O and O2 are"
-    return ""
-
-
-def _alike(species: Sequence[str], moments: Sequence[float]) -> list[float]:
-    """Moments of an element and a sign that are nearly equal made equal: their mean.
-
-    As an earlier calculation gives them, they would make a kind of each atom and hide the symmetry.
-    """
-    found = list(moments)
-    for element in dict.fromkeys(species):
-        sites = sorted(
-            (site for site, one in enumerate(species) if one == element), key=moments.__getitem__
-        )
-        group: list[int] = []
-        for site in [*sites, None]:
-            first = moments[group[0]] if group else 0.0
-            if site is not None and (
-                not group
-                or (moments[site] - first <= _SAME_MOMENT and moments[site] * first > 0)
-                or moments[site] == first
-            ):
-                group.append(site)
-                continue
-            mean = sum(moments[one] for one in group) / len(group)
-            for one in group:
-                found[one] = round(mean, 6)
-            group = [] if site is None else [site]
-    return found
-
-
-def _species(
-    structure: Structure, moments: list[float]
-) -> tuple[tuple[Species, ...], tuple[int, ...]]:
-    moments = _alike(structure.species, moments)
-    kinds = list(dict.fromkeys(zip(structure.species, moments, strict=True)))
-    if len(kinds) > _MOST_KINDS:
-        raise InvalidInputError(
-            f"{len(kinds)} kinds of atoms: pw.x has room for {_MOST_KINDS}.",
-            hint="Give fewer different moments.",
-            code="too_many_kinds",
-        )
-    count: dict[str, int] = {}
-    for element, _ in kinds:
-        count[element] = count.get(element, 0) + 1
-    seen: dict[str, int] = {}
-    species = []
-    for element, moment in kinds:
-        seen[element] = seen.get(element, 0) + 1
-        label = element if count[element] == 1 else f"{element}{seen[element]}"
-        species.append(Species(label=label, element=element, moment=moment))
-    index = {kind: i for i, kind in enumerate(kinds)}
-    sites = tuple(index[pair] for pair in zip(structure.species, moments, strict=True))
-    return tuple(species), sites
-
-
-def _bands_of_spins(n_electrons: float, moment: float) -> int:
-    """Bands for both spins; pw.x counts its own without the moment (PW/src/setup.f90)."""
-    majority = ceil((n_electrons + moment) / 2)
-    own = max(round(0.6 * n_electrons), ceil(n_electrons / 2) + 4)
-    return max(own, majority + max(4, ceil(majority / 10)))
 
 
 def _enough_bands(n_electrons: float) -> int:

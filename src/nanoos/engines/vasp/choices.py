@@ -16,9 +16,9 @@ from nanoos.engines.espresso.choices import (
     INSULATOR_DEGAUSS_RY,
     METAL_DEGAUSS_RY,
     choose_mesh,
-    metal_or_insulator,
-    starting_moments,
 )
+from nanoos.engines.espresso.closed_shells import metal_or_insulator
+from nanoos.engines.espresso.spins import starting_moments
 from nanoos.engines.vasp.parameters import VaspParameters
 from nanoos.engines.vasp.potcars import Potcar, titles_of
 from nanoos.structures import Structure
