@@ -557,6 +557,7 @@ def test_bands_of_a_cell_that_is_not_primitive_are_folded(engine, tmp_path):
     assert {"gap_is_direct", "direct_gap_ev"}.isdisjoint(folded.values)
     assert {"gap_is_direct", "direct_gap_ev"} <= set(whole.values)
     assert not any("is not primitive" in text for text in whole.warnings)
+    assert not any("Forces are not converged" in text for text in folded.warnings)
 
 
 @pytest.mark.parametrize("workflow", ["vc_relax", "equation_of_state"])

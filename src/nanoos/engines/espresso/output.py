@@ -13,6 +13,7 @@ from nanoos.engines.espresso.choices import Choices
 from nanoos.engines.espresso.gap import FOLDED, is_folded
 from nanoos.engines.espresso.plan import Finding
 from nanoos.engines.espresso.stage_run import StageResult
+from nanoos.engines.espresso.stdout import FORCES_UNSURE
 from nanoos.engines.run_files import LOG_FILE, ase_text, computed_frame, csv_text
 from nanoos.structures import Structure
 
@@ -21,6 +22,7 @@ CONVERGENCE_FILE: Final = "convergence.csv"
 _FADED_MOMENT: Final = 0.02
 _BLURRED: Final = 0.99
 _EMPTY: Final = 1e-3
+_NO_FORCE_EV_A: Final = 1e-3
 
 
 def write(
@@ -130,7 +132,10 @@ def _warnings(finding: Finding, choices: Choices) -> tuple[str, ...]:
     found = list(finding.warnings)
     final = finding.final
     for stage in finding.stages:
-        found += [f"{stage.name}: {text}" for text in stage.warnings]
+        told = stage.warnings
+        if stage.xml.forces is not None and abs(stage.xml.forces).max() < _NO_FORCE_EV_A:
+            told = tuple(text for text in told if text != FORCES_UNSURE)  # symmetry has them vanish
+        found += [f"{stage.name}: {text}" for text in told]
         if stage.attempts:
             found.append(
                 f"{stage.name} converged only with other settings: {', '.join(stage.attempts)}."

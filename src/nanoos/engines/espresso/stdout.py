@@ -38,9 +38,10 @@ _NEGATIVE_RHO: Final = re.compile(rf"negative rho \(up, down\):\s*({_NUMBER})\s+
 _NOT_CONVERGED_BANDS: Final = re.compile(r"c_bands:\s*(\d+) eigenvalues not converged")
 _NOTABLE_RHO: Final = 1e-2
 _STRESS_ROWS: Final = 3
+FORCES_UNSURE: Final = "Forces are not converged with the SCF: lower conv_thr_ry_per_atom."
 _KNOWN_WARNINGS: Final = (
     ("S matrix not positive definite", "pw.x met an overlap matrix that is not positive."),
-    ("SCF correction compared to forces is large", "Forces are not converged with the SCF: lower conv_thr_ry_per_atom."),
+    ("SCF correction compared to forces is large", FORCES_UNSURE),
     ("too few bands", "pw.x found too few bands."),
     ("DEPRECATED", ""),
 )  # fmt: skip
