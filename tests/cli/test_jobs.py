@@ -165,6 +165,13 @@ def test_the_cell_of_the_file_is_simulated(lab, crystals):
     assert again["id"] == done["id"]
 
 
+@pytest.mark.parametrize("name", ["absent.cif", "folder/POSCAR", "a.b.extxyz"])
+def test_a_file_that_is_not_there_is_said(lab, name):
+    ran = lab("simulate", name, "-e", "LJ")
+    assert ran.code == 5
+    assert f"There is no file '{name}'" in ran.err
+
+
 def test_a_word_too_long_for_a_path_is_no_traceback(lab):
     ran = lab("simulate", "Si" * 200, "-e", "LJ")
     assert ran.code == 5

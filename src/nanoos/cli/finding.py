@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nanoos.services.structure_records import StructureRecord
 
 _TERM: Final = re.compile(r"([a-z_]+)\s*(<=|>=|=)\s*([^\s=<>]+)")
+_FILE: Final = re.compile(r"[/\\]|\.[A-Za-z]\w*$")
+"""What is meant as a file and no formula or id: a folder or a suffix in it."""
 _NUMBERS: Final = ("sites", "space_group")
 _WORDS: Final = ("elements", "formula", "crystal_system", "source")
 QUERY_HELP: Final = (
@@ -41,9 +43,15 @@ def find_structure(lab: "Services", text: str) -> "StructureRecord":
 
 
 def find_structures(lab: "Services", text: str) -> "list[StructureRecord]":
-    """Every structure that ``text`` names, newest first. Raises NotFoundError if none."""
+    """Every structure that ``text`` names, newest first.
+
+    Raises:
+        NotFoundError: there is none, or the text names a file that is not there.
+    """
     from nanoos.core.errors import NotFoundError
 
+    if _FILE.search(text):
+        raise NotFoundError(f"There is no file {text!r}.", hint="Check its name and the folder.")
     found = lab.structures.find(text, local_user())
     if not found:
         raise NotFoundError(
