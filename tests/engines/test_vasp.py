@@ -437,3 +437,15 @@ def test_the_gap_of_a_file_of_vasp(tmp_path):
     assert run.gap is not None
     assert 4.0 < run.gap.gap_ev < 7.0, "diamond with PBE: 4.1 eV, on a coarse mesh more"
     assert not run.gap.direct
+
+
+def test_the_volume_of_a_cell_with_vacuum_is_not_relaxed():
+    layer = Structure(
+        lattice=np.diag([2.5, 4.3, 20.0]),
+        species=("C",) * 2,
+        frac_coords=[[0, 0, 0.5], [0.5, 0.17, 0.5]],
+    )
+    with pytest.raises(InvalidInputError, match="vacuum along c") as caught:
+        get_engine("VASP")().validate(layer, {"workflow": "vc_relax"})
+    assert caught.value.error_code == "vacuum_in_cell"
+    assert "workflow relax" in caught.value.hint

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 GAP_OF_AN_INSULATOR_EV: Final = 0.3
+"""A smaller expected gap is treated as that of a metal."""
 ANIONS: Final[Mapping[str, int]] = {
     "F": -1, "Cl": -1, "Br": -1, "I": -1, "O": -2, "S": -2, "Se": -2, "Te": -2, "N": -3, "P": -3,
     "As": -3,

@@ -70,10 +70,6 @@ _PARAMETERS: Final[dict[str, type[EspressoParameters]]] = {
 }
 
 
-_ATOMS_HINT: Final = "Relax the atoms in the cell as it is: workflow relax."
-_LAYER_HINT: Final = f"{_ATOMS_HINT} A layer across z: cell_freedom=2Dxy."
-
-
 class EspressoEngine(Engine[EspressoParameters]):
     """Density functional theory with plane waves and pseudopotentials.
 
@@ -122,9 +118,10 @@ class EspressoEngine(Engine[EspressoParameters]):
         if checked.in_plane:
             check_plane(structure)
         elif isinstance(checked, VcRelaxParameters):
-            refuse_vacuum(structure, "A relaxed cell", _LAYER_HINT)
+            layer = "A layer across z: cell_freedom=2Dxy."
+            refuse_vacuum(structure, "A relaxed cell", instead=layer)
         elif isinstance(checked, EquationOfStateParameters):
-            refuse_vacuum(structure, "An equation of state", _ATOMS_HINT)
+            refuse_vacuum(structure, "An equation of state")
         return checked
 
     def fingerprint(

@@ -87,8 +87,7 @@ class VaspEngine(Engine[VaspParameters]):
         checked = self.validate_parameters(parameters)
         structure.validated()
         if isinstance(checked, VcRelaxParameters):
-            hint = "Relax the atoms in the cell as it is: workflow relax."
-            refuse_vacuum(structure, "A relaxed cell", hint)
+            refuse_vacuum(structure, "A relaxed cell")
         choices = choose(structure, checked, None)
         program = find_program()
         potcars = find_potcars(choices.titles, checked.potcars)
